@@ -1,0 +1,50 @@
+"""Drag editing on Stable Diffusion: `edit` for one call, `Editor` to drag the same image many times.
+
+The names are loaded on first use, so that asking for help or a version does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .editor import Editor, edit
+    from .errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
+    from .model.load import load_model
+    from .request import Drag, Settings
+    from .result import EditResult
+
+_HOMES = {
+    "Drag": "request",
+    "DragTextError": "errors",
+    "EditResult": "result",
+    "Editor": "editor",
+    "InputError": "errors",
+    "InterruptedEditError": "errors",
+    "ModelError": "errors",
+    "NotEnoughMemoryError": "errors",
+    "Settings": "request",
+    "edit": "editor",
+    "load_model": "model.load",
+}
+
+__all__ = [
+    "Drag",
+    "DragTextError",
+    "EditResult",
+    "Editor",
+    "InputError",
+    "InterruptedEditError",
+    "ModelError",
+    "NotEnoughMemoryError",
+    "Settings",
+    "edit",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,327 @@
+"""`Editor` opens an image once and drags it many times; `edit` does it in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import cache, identity
+from .drag import dragdiffusion
+from .drag.denoise import denoise
+from .drag.problem import DragProblem
+from .errors import InterruptedEditError
+from .frame import Frame
+from .images import load_image, load_mask, mask_to_uri, to_pil
+from .memory import memory_errors, peak_memory, start_measuring
+from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
+from .model.load import load_model
+from .model.schedule import TimeGrid, invert
+from .model.taps import low_rank_adapter
+from .request import Drag, Request, Settings, make_drags, make_settings
+from .result import DragReport, EditResult, Phase, Progress, Step, Trace
+
+LOOPS = {"dragdiffusion": dragdiffusion.steps}
+
+OnProgress = Callable[[Progress], None]
+ShouldStop = Callable[[], bool]
+
+
+class Editor:
+    """An image opened on a model.
+
+    Encoding, the identity LoRA and the inversion are paid by the first drag that needs them; later drags reuse them.
+
+    model: from `load_model`; image: path, PIL image, HxWx3 (or x4) uint8 RGB array, or the bytes of a picture file;
+    prompt: what the image shows.
+    """
+
+    def __init__(self, model: DiffusionModel, image: Any, prompt: str = "") -> None:
+        self.model = model
+        self.prompt = prompt
+        self._loaded = load_image(image)
+        self.frame = Frame.of(*self._loaded.rgb.shape[:2], multiple=model.size_multiple)
+        self._text: TextEmbedding | None = None
+        self._latents: LatentDistribution | None = None
+        self._identities: dict[str, identity.IdentityWeights] = {}
+        self._inverted: dict[tuple, Tensor] = {}
+
+    def drag(
+        self,
+        drags: Any = None,
+        *,
+        source_points: Sequence[Sequence[float]] | None = None,
+        target_points: Sequence[Sequence[float]] | None = None,
+        mask: Any = None,
+        settings: Settings | None = None,
+        on_progress: OnProgress | None = None,
+        should_stop: ShouldStop | None = None,
+        trace: bool = False,
+        **overrides: Any,
+    ) -> EditResult:
+        """Move what is under each handle to its target.
+
+        drags: list of ((x0, y0), (x1, y1)) in pixels, of `Drag`, or the flat list [handle, target, ...]; or give
+            source_points and target_points, two lists of equal length.
+        mask: HxW, path, PIL image or bytes; positive = may change. None lets everything change.
+        settings, overrides: a `Settings`, and single settings by name that override it (`steps=40`).
+        on_progress: called with a `Progress` for every unit of work. should_stop: polled between units; once it
+            returns True the drag ends with the state reached so far (`stopped == "interrupted"`), and an edit that has
+            no state yet raises InterruptedEditError.
+        trace: keep what the loop did in `result.trace`.
+
+        Raises InputError for anything unusable, NotEnoughMemoryError, ModelError where the model itself gives NaN.
+        """
+        pairs = make_drags(drags, source_points=source_points, target_points=target_points)
+        asked = make_settings(overrides, settings)
+        handles, targets = self.frame.to_grid(pairs)
+        mask_array = None if mask is None else load_mask(mask, self.frame.image)
+        request = Request(
+            pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked
+        )
+        run = _Run(self, asked.resolve(), on_progress, should_stop)
+        with memory_errors():
+            return run.edit(request, handles, targets, mask_array, trace)
+
+
+class _Run:
+    """One edit: the phases in order, with their progress, timings and interruption."""
+
+    def __init__(
+        self,
+        editor: Editor,
+        settings: Settings,
+        on_progress: OnProgress | None,
+        should_stop: ShouldStop | None,
+    ) -> None:
+        self.editor, self.model, self.settings = editor, editor.model, settings
+        self.times = TimeGrid.of(settings.strength or 1.0, settings.inference_steps)
+        self.timings: dict[str, float] = {}
+        self._report = on_progress or (lambda _event: None)
+        self._stop = should_stop or (lambda: False)
+
+    def edit(
+        self,
+        request: Request,
+        handles: np.ndarray,
+        targets: np.ndarray,
+        mask: np.ndarray | None,
+        trace: bool,
+    ) -> EditResult:
+        start_measuring(self.model.device)
+        text = self._encode()
+        weights, key = self._identity(text)
+        frame = self.editor.frame
+        with low_rank_adapter(self.model.unet, weights):
+            inverted = self._invert(text, key)
+            problem = DragProblem(
+                model=self.model,
+                times=self.times,
+                latent=inverted,
+                text=text,
+                handles=handles,
+                targets=targets,
+                grid=frame.grid,
+                mask=None if mask is None else frame.mask_to_model(mask).to(inverted),
+                settings=self.settings,
+            )
+            steps, interrupted = self._drag(problem)
+            last = steps[-1]
+            clean = self._denoise(problem, last)
+        with self._timed("decode"):
+            pixels = frame.image_from_model(self.model.decode(clean[1:]))
+        trajectory = frame.to_pixels(np.stack([step.handles for step in steps]))
+        return EditResult(
+            image=to_pil(pixels, self.editor._loaded.alpha),
+            drags=_reports(request.drags, trajectory),
+            trajectory=trajectory,
+            losses=tuple(step.loss for step in steps if step.loss is not None),
+            reached=last.reached,
+            stopped=_ending(last, interrupted),
+            steps=sum(step.updated for step in steps),
+            text_before=text.embedding.cpu(),
+            text_after=last.text.cpu(),
+            latent_before=inverted.cpu(),
+            latent_after=last.latent.cpu(),
+            request=request,
+            settings=self.settings,
+            model=self.model.name,
+            timings=self.timings,
+            peak_memory=peak_memory(self.model.device),
+            trace=_trace(problem, steps) if trace else None,
+        )
+
+    def _encode(self) -> TextEmbedding:
+        editor = self.editor
+        with self._timed("encode"):
+            if editor._text is None:
+                editor._text = self.model.encode_text(editor.prompt)
+            if editor._latents is None:
+                image = editor.frame.image_to_model(editor._loaded.rgb)
+                editor._latents = self.model.encode_image(image.to(self.model.device))
+        return editor._text
+
+    def _identity(self, text: TextEmbedding) -> tuple[identity.IdentityWeights, str]:
+        """The LoRA of this image from memory, from disk, or fitted now; and the key it is cached under."""
+        settings, editor = self.settings, self.editor
+        latents = editor._latents
+        assert latents is not None  # set by _encode
+        total = settings.lora_steps or 0
+        if total == 0:
+            return {}, ""
+        key = cache.make_key(
+            "identity",
+            self.model.fingerprint,
+            str(self.model.dtype),
+            editor._loaded.rgb.tobytes(),
+            editor.frame,
+            editor.prompt,
+            (total, settings.lora_lr, settings.lora_rank, settings.lora_batch, settings.seed),
+        )
+        with self._timed("identity"):
+            if key in editor._identities:
+                return editor._identities[key], key
+            stored = cache.load_tensors(key)
+            weights = None
+            if stored is not None:
+                weights = identity.from_tensors(self.model, stored, settings.lora_rank)
+            if weights is None:
+                with closing(identity.fit(self.model, latents, text.embedding, settings)) as fitting:
+                    for done, fitted in enumerate(fitting, start=1):
+                        weights = fitted
+                        self._tick("identity", done, total)
+                assert weights is not None  # total > 0
+                cache.save_tensors(key, identity.to_tensors(weights))
+                weights = {
+                    path: (down.detach(), up.detach()) for path, (down, up) in weights.items()
+                }
+            editor._identities[key] = weights
+        return weights, key
+
+    def _invert(self, text: TextEmbedding, identity_key: str) -> Tensor:
+        key = (self.times, identity_key)
+        inverted = self.editor._inverted.get(key)
+        latents = self.editor._latents
+        assert latents is not None  # set by _encode
+        with self._timed("invert"):
+            if inverted is None:
+                with closing(invert(self.model, self.times, latents.mean, text.embedding)) as levels:
+                    for done, latent in enumerate(levels, start=1):
+                        inverted = latent
+                        self._tick("invert", done, len(self.times.timesteps))
+                assert inverted is not None  # a grid has at least one timestep
+                self.editor._inverted[key] = inverted
+        return inverted
+
+    def _drag(self, problem: DragProblem) -> tuple[list[Step], bool]:
+        """All steps that are to be kept, and whether the user stopped the loop."""
+        kept: list[Step] = []
+        total = self.settings.steps or 0
+        with self._timed("drag"), closing(LOOPS[self.settings.method](problem)) as loop:
+            for step in loop:
+                if step.diverged and kept:
+                    kept.pop()  # its update is what led to NaN
+                kept.append(step)
+                pixels_per_cell = self.editor.frame.padded[0] / problem.grid[0]
+                distance = float(np.mean(step.distances)) * pixels_per_cell
+                self._report(Progress("drag", min(step.iteration + 1, total), total, distance, step))
+                if step.updated and self._stop():
+                    return kept, True
+        return kept, False
+
+    def _denoise(self, problem: DragProblem, last: Step) -> Tensor:
+        latents = torch.cat([problem.latent, last.latent])
+        text = torch.cat([problem.text.embedding, last.text])
+        with self._timed("denoise"):
+            with closing(denoise(self.model, self.times, latents, text, self.settings)) as levels:
+                for done, level in enumerate(levels, start=1):
+                    latents = level
+                    # The drag is over and only this makes it visible, so a stop no longer applies.
+                    self._report(Progress("denoise", done, len(self.times.timesteps)))
+        return latents
+
+    def _tick(self, phase: Phase, done: int, total: int) -> None:
+        self._report(Progress(phase, done, total))
+        if self._stop():
+            raise InterruptedEditError("Stopped before the drag began, so there is nothing to save.")
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[phase] = self.timings.get(phase, 0.0) + time.perf_counter() - start
+
+
+def edit(
+    image: Any,
+    drags: Any = None,
+    *,
+    prompt: str = "",
+    mask: Any = None,
+    model: DiffusionModel | str | Path | None = None,
+    source_points: Sequence[Sequence[float]] | None = None,
+    target_points: Sequence[Sequence[float]] | None = None,
+    settings: Settings | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+    trace: bool = False,
+    **overrides: Any,
+) -> EditResult:
+    """Drag an image in one call; see `Editor.drag` for the arguments.
+
+    model: a loaded model, a path for `load_model`, or None for the model that ships with the project.
+    """
+    if not isinstance(model, DiffusionModel):
+        # A wrong point or setting should not cost the time to load a model.
+        make_drags(drags, source_points=source_points, target_points=target_points)
+        make_settings(overrides, settings)
+        with memory_errors():
+            model = load_model(model)
+    return Editor(model, image, prompt).drag(
+        drags,
+        source_points=source_points,
+        target_points=target_points,
+        mask=mask,
+        settings=settings,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        trace=trace,
+        **overrides,
+    )
+
+
+def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport, ...]:
+    reports = []
+    for drag, final in zip(drags, trajectory[-1]):
+        before = np.hypot(*np.subtract(drag.target, drag.source))
+        after = np.hypot(*np.subtract(drag.target, final))
+        end = (float(final[0]), float(final[1]))
+        reports.append(DragReport(drag.source, drag.target, end, float(before), float(after)))
+    return tuple(reports)
+
+
+def _ending(last: Step, interrupted: bool) -> Any:
+    if last.diverged:
+        return "diverged"
+    if last.reached:
+        return "reached"
+    return "interrupted" if interrupted else "steps"
+
+
+def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:
+    done = [step for step in steps if step.updated]
+    shape = (0, *problem.handles.shape)
+    return Trace(
+        handles=np.stack([s.handles for s in done]) if done else np.zeros(shape),
+        loss=np.array([s.loss for s in done], dtype=np.float64),
+        latent=torch.cat([problem.latent, *(s.latent for s in done)]).cpu().numpy(),
+        text=torch.cat([problem.text.embedding, *(s.text for s in done)]).cpu().numpy(),
+    )

@@ -1,0 +1,90 @@
+"""The identity LoRA: a low-rank adapter fitted to one image, so that the model knows its subject (ALGORITHMS 1.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .errors import ModelError
+from .model.base import DiffusionModel, LatentDistribution
+from .model.schedule import TRAIN_STEPS
+from .model.taps import low_rank_adapter, projections
+from .request import Settings
+
+# Path of a projection in the U-Net -> (down (rank, in), up (out, rank)), float32.
+IdentityWeights = dict[str, tuple[Tensor, Tensor]]
+
+_HALF_PRECISION_SCALE = 1024.0
+
+
+def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator) -> IdentityWeights:
+    """An adapter that does nothing yet: down drawn from N(0, 1/rank^2), up zero."""
+    weights: IdentityWeights = {}
+    for path, layer in projections(model.unet).items():
+        down = torch.randn((rank, layer.in_features), generator=generator) / rank
+        up = torch.zeros(layer.out_features, rank)
+        weights[path] = (
+            down.to(model.device).requires_grad_(),
+            up.to(model.device).requires_grad_(),
+        )
+    return weights
+
+
+def fit(
+    model: DiffusionModel, latents: LatentDistribution, text: Tensor, settings: Settings
+) -> Iterator[IdentityWeights]:
+    """Train an adapter on one image, yielding the weights after every step; the last are the result.
+
+    Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.
+    latents: the image's posterior; text: (1, 77, D), its prompt.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    weights = initial_weights(model, settings.lora_rank, generator)
+    parameters = [tensor for pair in weights.values() for tensor in pair]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
+    scale = _HALF_PRECISION_SCALE if model.dtype == torch.float16 else 1.0
+    batch_text = text.expand(settings.lora_batch, -1, -1)
+
+    for _ in range(settings.lora_steps or 0):
+        clean = latents.sample(settings.lora_batch, generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator)
+        abar = model.alphas_cumprod[timesteps].float().to(clean.device)[:, None, None, None]
+        noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
+        wanted = noise
+        if model.prediction_type == "v_prediction":
+            wanted = abar.sqrt() * noise - (1 - abar).sqrt() * clean
+        with low_rank_adapter(model.unet, weights):
+            predicted = model.predict(noisy, timesteps.to(clean.device), batch_text)
+        loss = torch.nn.functional.mse_loss(predicted, wanted)
+        if not bool(loss.detach().isfinite()):
+            raise ModelError("The identity LoRA gives NaN; use --dtype float32 or turn it off with --lora-steps 0.")
+        gradients = torch.autograd.grad(loss * scale, parameters)
+        for parameter, gradient in zip(parameters, gradients):
+            # An overflow in half precision becomes a step without that element instead of a poisoned adapter.
+            parameter.grad = torch.nan_to_num(gradient / scale, nan=0.0, posinf=0.0, neginf=0.0)
+        optimiser.step()
+        yield weights
+
+
+def to_tensors(weights: IdentityWeights) -> dict[str, Tensor]:
+    """Flat names for a safetensors file."""
+    flat = {}
+    for path, (down, up) in weights.items():
+        flat[f"{path}.down"], flat[f"{path}.up"] = down.detach(), up.detach()
+    return flat
+
+
+def from_tensors(model: DiffusionModel, flat: dict[str, Tensor], rank: int) -> IdentityWeights | None:
+    """Weights from a file, or None where they do not fit this U-Net."""
+    weights: IdentityWeights = {}
+    for path, layer in projections(model.unet).items():
+        down, up = flat.get(f"{path}.down"), flat.get(f"{path}.up")
+        if down is None or up is None:
+            return None
+        if down.shape != (rank, layer.in_features) or up.shape != (layer.out_features, rank):
+            return None
+        weights[path] = (down.to(model.device), up.to(model.device))
+    return weights

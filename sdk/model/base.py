@@ -1,0 +1,110 @@
+"""What the drag loop needs from a Stable Diffusion model, and no more.
+
+A backend (diffusers here, a WebUI's own modules elsewhere) subclasses `DiffusionModel`. The loop never sees the
+backend's classes: it calls these methods and places forward hooks on the modules named in `UNetLayout`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True)
+class DecoderStage:
+    """One of the four resolution stages of the U-Net's decoder.
+
+    `outlet` is the module whose output is the stage's feature map (after its upsampler); `modules` are all modules
+    of the stage, in which attention layers are looked up. In diffusers both are `up_blocks[i]`; in the original
+    layout the outlet is `output_blocks[2, 5, 8 or 11]` and the modules are the stage's three blocks.
+    """
+
+    outlet: nn.Module
+    modules: tuple[nn.Module, ...]
+
+
+@dataclass(frozen=True)
+class UNetLayout:
+    """Where the interventions go: the mid block and the four decoder stages, coarse to fine."""
+
+    mid: nn.Module
+    stages: tuple[DecoderStage, DecoderStage, DecoderStage, DecoderStage]
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """An encoded prompt.
+
+    embedding: (1, 77, D) float32, last hidden state of the CLIP text encoder.
+    content_length: rows [0, content_length) are the start token and the prompt's own tokens, the part that text
+        regularisation protects; the end token and the padding after it are free (ALGORITHMS 6.1, "P").
+    truncated: the prompt was longer than 75 tokens and its end was cut off.
+    """
+
+    embedding: Tensor
+    content_length: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class LatentDistribution:
+    """The autoencoder's posterior, already multiplied by the scaling factor. Both (1, 4, h, w) float32."""
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw (batch, 4, h, w) latents. Noise is drawn on the CPU so that a seed means the same on every device."""
+        noise = torch.randn((batch, *self.mean.shape[1:]), generator=generator)
+        return self.mean + self.std * noise.to(self.mean)
+
+
+class DiffusionModel(ABC):
+    """A latent diffusion model with a U-Net, a CLIP text encoder and a KL autoencoder of factor 8.
+
+    Attributes:
+        unet: the module on which all hooks live; its parameters must not require gradients.
+        layout: the places inside `unet` that interventions use.
+        device, dtype: where and in which precision the U-Net computes. Latents and embeddings are float32 at the
+            interface in both directions; `predict` converts.
+        alphas_cumprod: (1000,) float64 on the CPU, the training schedule's cumulative alphas.
+        prediction_type: what the U-Net predicts.
+        size_multiple: image sides must be multiples of this many pixels (8 for diffusers).
+        fingerprint: a string that changes when the weights change; part of every cache key.
+        name: short name for messages and metadata.
+    """
+
+    unet: nn.Module
+    layout: UNetLayout
+    device: torch.device
+    dtype: torch.dtype
+    alphas_cumprod: Tensor
+    prediction_type: PredictionType
+    size_multiple: int = 8
+    fingerprint: str
+    name: str
+
+    @abstractmethod
+    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+        """The U-Net's raw output (eps or v), float32, same shape as `latent`.
+
+        latent: (n, 4, h, w) float32; timestep: 0..999, one for all or (n,); text: (n, 77, D) float32. Differentiable in both.
+        """
+
+    @abstractmethod
+    def encode_text(self, prompt: str) -> TextEmbedding:
+        """Encode a prompt. Anything over 75 tokens is cut off (`truncated` says so); "" is allowed."""
+
+    @abstractmethod
+    def encode_image(self, image: Tensor) -> LatentDistribution:
+        """Encode (1, 3, H, W) in [-1, 1]. No gradient. The `mean` is what an edit starts from."""
+
+    @abstractmethod
+    def decode(self, latent: Tensor) -> Tensor:
+        """Decode (n, 4, h, w) into (n, 3, 8h, 8w) float32, clamped to [0, 1]. No gradient."""

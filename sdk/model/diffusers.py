@@ -1,0 +1,200 @@
+"""The headless backend: a `DiffusionModel` over diffusers' U-Net and autoencoder and transformers' CLIP."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, ModelError
+from .base import DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
+
+logger = logging.getLogger(__name__)
+
+Attention = Literal["sdpa", "xformers"]
+PROMPT_TOKENS = 75
+TEXT_LENGTH = PROMPT_TOKENS + 2
+FINGERPRINT_SAMPLES = 64
+
+
+class DiffusersModel(DiffusionModel):
+    """Stable Diffusion 1.x or 2.x from diffusers modules, frozen and in evaluation mode.
+
+    unet: UNet2DConditionModel with four stages; vae: AutoencoderKL of factor 8; text_encoder: CLIPTextModel;
+    tokenizer: CLIPTokenizer. The modules are taken over: moved to `device`, converted, frozen.
+    alphas_cumprod: (1000,), as `scaled_linear_alphas` gives them.
+    dtype: precision of the U-Net; the text encoder and the autoencoder always compute in float32.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        vae: nn.Module,
+        text_encoder: nn.Module,
+        tokenizer: Any,
+        *,
+        alphas_cumprod: Tensor,
+        prediction_type: PredictionType,
+        name: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        attention: Attention = "sdpa",
+    ) -> None:
+        _check_parts(unet, vae, text_encoder)
+        if prediction_type not in get_args(PredictionType):
+            msg = f"The model predicts {prediction_type!r}; only epsilon and v_prediction are supported."
+            raise ModelError(msg)
+        self.device, self.dtype = torch.device(device), dtype
+        self.unet = _place(unet, self.device, dtype)
+        # Stable Diffusion's autoencoder leaves the range of float16 on some images and then decodes to black.
+        # It runs twice per edit, so float32 costs next to nothing.
+        self.vae = _place(vae, self.device, torch.float32)
+        # Runs once per prompt; half precision would round it by as much as a step of the text optimiser.
+        self.text_encoder = _place(text_encoder, self.device, torch.float32)
+        self.tokenizer = tokenizer
+        self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)
+        self.prediction_type = prediction_type
+        self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or 0.18215)
+        self.name = name
+        self.layout = UNetLayout(
+            mid=unet.mid_block, stages=tuple(DecoderStage(block, (block,)) for block in unet.up_blocks)
+        )
+        set_attention(unet, attention)
+        self.fingerprint = _fingerprint(self)
+
+    def predict(self, latent: Tensor, timestep: int, text: Tensor) -> Tensor:
+        # Filled on the device: a Python number given to the U-Net would be copied there, and waited for.
+        timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
+        prediction = self.unet(
+            latent.to(self.device, self.dtype),
+            timesteps,
+            encoder_hidden_states=text.to(self.device, self.dtype),
+            return_dict=False,
+        )[0]
+        return prediction.float()
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> TextEmbedding:
+        # Counted without the special tokens: an end token that somebody typed into the prompt is content, and
+        # the real end of a full prompt sits at position 76.
+        count = len(self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
+        if truncated := count > PROMPT_TOKENS:
+            logger.warning(
+                "The prompt has %d tokens; the last %d were cut off, CLIP reads %d.",
+                count,
+                count - PROMPT_TOKENS,
+                PROMPT_TOKENS,
+            )
+        ids = self.tokenizer(
+            prompt, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
+        embedding = self.text_encoder(ids.to(self.device))[0].float()  # (1, 77, D)
+        return TextEmbedding(embedding, 1 + min(count, PROMPT_TOKENS), truncated)
+
+    @torch.no_grad()
+    def encode_image(self, image: Tensor) -> LatentDistribution:
+        posterior = self.vae.encode(image.to(self.device, torch.float32)).latent_dist
+        return LatentDistribution(posterior.mean * self.latent_scale, posterior.std * self.latent_scale)
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        latent = latent.to(self.device, torch.float32) / self.latent_scale
+        image = self.vae.decode(latent, return_dict=False)[0]
+        return (image / 2 + 0.5).clamp(0, 1)
+
+
+def scaled_linear_alphas(
+    beta_start: float = 0.00085, beta_end: float = 0.012, *, zero_terminal_snr: bool = False
+) -> Tensor:
+    """(1000,) float64 cumulative alphas of Stable Diffusion's schedule, betas linear in their square roots.
+
+    zero_terminal_snr: shift and scale so that the last level is pure noise (Lin et al. 2023, algorithm 1).
+    """
+    betas = torch.linspace(beta_start**0.5, beta_end**0.5, 1000, dtype=torch.float64) ** 2
+    alphas = torch.cumprod(1 - betas, dim=0)
+    if zero_terminal_snr:
+        root = alphas.sqrt()
+        alphas = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    return alphas
+
+
+def set_attention(unet: nn.Module, attention: str) -> None:
+    """Choose how the U-Net computes attention: torch's scaled_dot_product_attention, or xformers."""
+    if attention == "sdpa":
+        from diffusers.models.attention_processor import AttnProcessor2_0
+
+        unet.set_attn_processor(AttnProcessor2_0())
+    elif attention == "xformers":
+        if importlib.util.find_spec("xformers") is None:
+            msg = "Attention by xformers needs the xformers package: pip install 'dragtext[xformers]'."
+            raise ModelError(msg)
+        try:
+            unet.enable_xformers_memory_efficient_attention()
+        except (ImportError, ValueError, RuntimeError, NotImplementedError) as error:
+            msg = f"xformers does not work here ({str(error).splitlines()[0]}); use attention='sdpa'."
+            raise ModelError(msg) from error
+    else:
+        msg = f"`attention` is {attention!r}, but must be 'sdpa' or 'xformers'."
+        raise InputError(msg)
+
+
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move, convert, freeze, and switch to evaluation."""
+    # A dtype is passed only where it changes something, since diffusers warns about every cast.
+    converted = module.to(device) if next(module.parameters()).dtype == dtype else module.to(device, dtype)
+    return converted.eval().requires_grad_(False)
+
+
+def _check_parts(unet: nn.Module, vae: nn.Module, text_encoder: nn.Module) -> None:
+    """Raise ModelError if the parts are no Stable Diffusion 1.x or 2.x."""
+    supported = "only Stable Diffusion 1.x and 2.x are supported"
+    config = unet.config
+    text_width, positions = text_encoder.config.hidden_size, text_encoder.config.max_position_embeddings
+    if config.in_channels == 9:
+        msg = f"This is an inpainting model; {supported}, in their text-to-image form."
+    elif config.in_channels != 4 or config.out_channels != 4:
+        msg = f"The U-Net has {config.in_channels} channels in, {config.out_channels} out; {supported}."
+    elif getattr(config, "addition_embed_type", None) or getattr(config, "class_embed_type", None):
+        msg = f"The U-Net expects more than a prompt (SDXL or unCLIP); {supported}."
+    elif len(unet.up_blocks) != 4:
+        msg = f"The U-Net's decoder has {len(unet.up_blocks)} stages, not 4; {supported}."
+    elif config.cross_attention_dim != text_width:
+        msg = f"The U-Net reads text of width {config.cross_attention_dim}, the encoder writes {text_width}."
+    elif positions != TEXT_LENGTH:
+        msg = f"The text encoder has {positions} positions, not {TEXT_LENGTH}."
+    elif vae.config.latent_channels != 4 or len(vae.config.block_out_channels) != 4:
+        msg = f"The autoencoder does not make latents of 4 channels at an eighth of the size; {supported}."
+    else:
+        return
+    raise ModelError(msg)
+
+
+def _fingerprint(model: DiffusersModel) -> str:
+    """32 hex digits from up to 64 evenly spaced values of every weight tensor, and what else matters.
+
+    Taken from the weights in memory, so it is the same for the same weights in another file, format or
+    process, and differs between precisions. Training or merging changes practically every value, so samples
+    are enough; an edit of one single weight may go unnoticed. One transfer per module from the device.
+    """
+    digest = hashlib.sha256()
+    facts = [model.prediction_type, model.latent_scale, model.alphas_cumprod.sum().item()]
+    modules = (model.unet, model.vae, model.text_encoder)
+    facts += [
+        getattr(model.unet.config, "attention_head_dim", None),
+        model.text_encoder.config.num_attention_heads,
+    ]
+    digest.update(json.dumps(facts).encode())
+    for module in modules:
+        samples = []
+        # Sorted: a converted file may have stored them in another order.
+        for _, weight in sorted(module.named_parameters()):
+            digest.update(str(tuple(weight.shape)).encode())
+            flat = weight.detach().reshape(-1)
+            samples.append(flat[:: max(1, flat.numel() // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES])
+        digest.update(torch.cat(samples).float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,141 @@
+"""Everything done to a U-Net: forward hooks inside context managers, gone afterwards whatever happens.
+
+The model's parameters, buffers and hooks are after each block exactly what they were before it (DESIGN, decision 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .base import DecoderStage, DiffusionModel
+
+
+class _FeatureReached(Exception):  # noqa: N818  (control flow, not an error)
+    """Ends a forward pass at the block whose output was wanted."""
+
+
+@dataclass
+class FeatureTap:
+    """Holds the last feature map that passed, (n, channels, rows, cols) in the U-Net's dtype."""
+
+    value: Tensor | None = None
+
+    def take(self) -> Tensor:
+        if self.value is None:
+            raise RuntimeError("the U-Net's forward did not reach the tapped block")
+        value, self.value = self.value, None
+        return value
+
+
+@contextmanager
+def hooks() -> Iterator[list]:
+    """A list to put hook handles in; every one of them is removed at the end."""
+    handles: list = []
+    try:
+        yield handles
+    finally:
+        for handle in reversed(handles):
+            handle.remove()
+
+
+@contextmanager
+def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[FeatureTap]:
+    """Read the output of decoder block 1..4, or of the mid block for 0; with `stop`, end the forward there."""
+    tap = FeatureTap()
+    outlet = model.layout.mid if block == 0 else model.layout.stages[block - 1].outlet
+
+    def read(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        tap.value = output
+        if stop:
+            raise _FeatureReached
+
+    with hooks() as handles:
+        handles.append(outlet.register_forward_hook(read))
+        yield tap
+
+
+def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Tensor, block: int) -> Tensor:
+    """Feature map of a decoder block; nothing behind that block is computed."""
+    with tap_features(model, block, stop=True) as tap:
+        try:
+            model.predict(latent, timestep, text)
+        except _FeatureReached:
+            pass
+        return tap.take()
+
+
+def features_and_prediction(
+    model: DiffusionModel, latent: Tensor, timestep: int, text: Tensor, block: int
+) -> tuple[Tensor, Tensor]:
+    """Feature map of a decoder block, and the U-Net's output."""
+    with tap_features(model, block, stop=False) as tap:
+        prediction = model.predict(latent, timestep, text)
+        return tap.take(), prediction
+
+
+def self_attentions(stage: DecoderStage) -> list[nn.Module]:
+    """The self-attention layers of a stage. diffusers, ldm and Forge all call them attn1."""
+    return [
+        child
+        for module in stage.modules
+        for name, child in module.named_modules()
+        if name.rsplit(".", 1)[-1] == "attn1"
+    ]
+
+
+@contextmanager
+def share_attention(model: DiffusionModel, stages: int) -> Iterator[None]:
+    """Mutual self-attention in the last `stages` decoder stages (MasaCtrl; ALGORITHMS 1.7).
+
+    For a batch of [reference, edited] every item attends to the reference's keys and values. Only the projections'
+    outputs are exchanged, so any attention backend keeps working.
+    """
+
+    def from_reference(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        return output[:1].expand_as(output)
+
+    with hooks() as handles:
+        for stage in model.layout.stages[4 - stages :]:
+            for attention in self_attentions(stage):
+                for projection in (attention.to_k, attention.to_v):
+                    handles.append(projection.register_forward_hook(from_reference))
+        yield
+
+
+def projections(unet: nn.Module) -> dict[str, nn.Linear]:
+    """All query, key, value and output projections of the attention layers, by their path in the U-Net."""
+    found: dict[str, nn.Linear] = {}
+    for name, module in unet.named_modules():
+        if name.rsplit(".", 1)[-1] not in ("attn1", "attn2"):
+            continue
+        for part in ("to_q", "to_k", "to_v", "to_out.0"):
+            layer = module.get_submodule(part)
+            if isinstance(layer, nn.Linear):
+                found[f"{name}.{part}"] = layer
+    return found
+
+
+@contextmanager
+def low_rank_adapter(unet: nn.Module, weights: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Add `up(down(x))` to each named projection (LoRA, Hu et al. 2021, scale 1).
+
+    weights: path -> (down (rank, in), up (out, rank)); they may require gradients.
+    """
+
+    def adapter(down: Tensor, up: Tensor):
+        def add(_module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+            x = inputs[0]
+            low = torch.nn.functional.linear(x, down.to(x.dtype))
+            return output + torch.nn.functional.linear(low, up.to(x.dtype)).to(output.dtype)
+
+        return add
+
+    with hooks() as handles:
+        for path, (down, up) in weights.items():
+            handles.append(unet.get_submodule(path).register_forward_hook(adapter(down, up)))
+        yield

@@ -1,0 +1,131 @@
+"""What an edit reports while it runs and returns at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from .request import Point, Request, Settings
+
+Phase = Literal["identity", "invert", "drag", "denoise"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of a drag loop, in the model's frame.
+
+    iteration: number of the iteration, from 0.
+    handles: (n, 2) float64 feature-grid (row, col), where this iteration believes the handles are.
+    distances: n distances to the targets, feature-grid pixels.
+    latent: (1, 4, h, w) float32 after the update; text: (1, 77, D) float32 after the update.
+    loss: motion and background loss, None where the iteration only looked and did not update.
+    reached: all points are within `reach_distance`.
+    diverged: the loss became NaN; latent and text are the last ones with a finite loss.
+    """
+
+    iteration: int
+    handles: np.ndarray
+    distances: tuple[float, ...]
+    latent: Tensor
+    text: Tensor
+    loss: float | None = None
+    reached: bool = False
+    diverged: bool = False
+
+    @property
+    def updated(self) -> bool:
+        return self.loss is not None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One event for progress bars: `done` of `total` units of a phase, and the step itself during the drag.
+
+    distance: mean distance of the handles to their targets in pixels of the user's image (drag phase only).
+    """
+
+    phase: Phase
+    done: int
+    total: int
+    distance: float | None = None
+    step: Step | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the loop did, K iterations with n points. Row 0 of `latent` and `text` is before any update.
+
+    handles (K, n, 2) feature-grid (row, col) as used by each iteration; loss (K,); latent (K+1, 4, h, w);
+    text (K+1, 77, D). All float32 but handles and loss, which are float64.
+    """
+
+    handles: np.ndarray
+    loss: np.ndarray
+    latent: np.ndarray
+    text: np.ndarray
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz with the four arrays."""
+        with Path(path).open("wb") as file:
+            np.savez_compressed(
+                file, handles=self.handles, loss=self.loss, latent=self.latent, text=self.text
+            )
+
+
+@dataclass(frozen=True)
+class DragReport:
+    """Where one handle went, (x, y) in pixels of the user's image; distances to the target in the same pixels."""
+
+    start: Point
+    target: Point
+    final: Point
+    distance_before: float
+    distance_after: float
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """The outcome of an edit.
+
+    image: PIL image of exactly the input's size; RGBA with the input's alpha where it had one.
+    drags: one report per drag. The final position is the tracker's belief, not a measurement.
+    trajectory: (K, n, 2) float64, (x, y) pixels of the user's image at each iteration; the last row is the end.
+    losses: K numbers. reached: all points within `reach_distance` of their targets.
+    stopped: why the loop ended: "reached", "steps" (all used), "interrupted", "diverged" (NaN; last good state kept).
+    text_before, text_after: (1, 77, D) float32 on the CPU. latent_before, latent_after: (1, 4, h, w) likewise.
+    request: prompt, drags, mask and settings as given; settings: the same with every default filled in.
+    timings: seconds per phase (identity, invert, drag, denoise, encode, decode).
+    peak_memory: bytes, of the device on CUDA and of the process elsewhere.
+    trace: only if asked for.
+    """
+
+    image: Image.Image
+    drags: tuple[DragReport, ...]
+    trajectory: np.ndarray
+    losses: tuple[float, ...]
+    reached: bool
+    stopped: Literal["reached", "steps", "interrupted", "diverged"]
+    steps: int
+    text_before: Tensor
+    text_after: Tensor
+    latent_before: Tensor
+    latent_after: Tensor
+    request: Request
+    settings: Settings
+    model: str
+    timings: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    trace: Trace | None = None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the image; a PNG carries the whole request, which `--request` and `read_request` read back."""
+        from .images import save_image
+
+        return save_image(self.image, path, self.request)
+
+
