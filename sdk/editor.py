@@ -82,9 +82,7 @@ class Editor:
         asked = make_settings(overrides, settings)
         handles, targets = self.frame.to_grid(pairs)
         mask_array = None if mask is None else load_mask(mask, self.frame.image)
-        request = Request(
-            pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked
-        )
+        request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
         run = _Run(self, asked.resolve(), on_progress, should_stop)
         with memory_errors():
             return run.edit(request, handles, targets, mask_array, trace)
@@ -198,9 +196,7 @@ class _Run:
                         self._tick("identity", done, total)
                 assert weights is not None  # total > 0
                 cache.save_tensors(key, identity.to_tensors(weights))
-                weights = {
-                    path: (down.detach(), up.detach()) for path, (down, up) in weights.items()
-                }
+                weights = {path: (down.detach(), up.detach()) for path, (down, up) in weights.items()}
             editor._identities[key] = weights
         return weights, key
 
@@ -238,12 +234,12 @@ class _Run:
     def _denoise(self, problem: DragProblem, last: Step) -> Tensor:
         latents = torch.cat([problem.latent, last.latent])
         text = torch.cat([problem.text.embedding, last.text])
-        with self._timed("denoise"):
-            with closing(denoise(self.model, self.times, latents, text, self.settings)) as levels:
-                for done, level in enumerate(levels, start=1):
-                    latents = level
-                    # The drag is over and only this makes it visible, so a stop no longer applies.
-                    self._report(Progress("denoise", done, len(self.times.timesteps)))
+        levels = denoise(self.model, self.times, latents, text, self.settings)
+        with self._timed("denoise"), closing(levels):
+            for done, level in enumerate(levels, start=1):
+                latents = level
+                # The drag is over and only this makes it visible, so a stop no longer applies.
+                self._report(Progress("denoise", done, len(self.times.timesteps)))
         return latents
 
     def _tick(self, phase: Phase, done: int, total: int) -> None:

@@ -34,7 +34,7 @@ def start_measuring(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes: allocated on a CUDA device since `start_measuring`, else resident in this process ever (0: unknown)."""
+    """Peak bytes: allocated since `start_measuring` on CUDA, else ever resident in this process (0: unknown)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

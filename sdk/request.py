@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import pydantic
 from pydantic import BaseModel, Field, ValidationError
@@ -46,26 +46,22 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         description="what the optimisers see: one shared backward, the paper's two losses, "
         "or the published code with its leftovers",
     )
-    steps: Optional[int] = Field(None, ge=1, le=2000, description="most updates of the drag loop")
-    lr: Optional[float] = Field(None, gt=0, le=10, description="Adam step size of the latent")
+    steps: int | None = Field(None, ge=1, le=2000, description="most updates of the drag loop")
+    lr: float | None = Field(None, gt=0, le=10, description="Adam step size of the latent")
     text_lr: float = Field(0.004, gt=0, le=1, description="Adam step size of the text embedding")
-    text_weight: float = Field(
-        0.1, ge=0, le=1000, description="weight of the L1 term that keeps the text's meaning"
-    )
-    mask_weight: Optional[float] = Field(
+    text_weight: float = Field(0.1, ge=0, le=1000, description="weight of the L1 term that keeps the text's meaning")
+    mask_weight: float | None = Field(
         None, ge=0, le=1000, description="weight of the term that keeps what lies outside the mask"
     )
-    strength: Optional[float] = Field(
+    strength: float | None = Field(
         None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
     )
     inference_steps: int = Field(50, ge=2, le=500, description="DDIM steps of a full denoise")
-    feature_block: int = Field(
-        3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine"
-    )
-    supervision_radius: Optional[int] = Field(
+    feature_block: int = Field(3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine")
+    supervision_radius: int | None = Field(
         None, ge=0, le=32, description="half width of the supervised window, feature-grid pixels"
     )
-    tracking_radius: Optional[int] = Field(
+    tracking_radius: int | None = Field(
         None, ge=1, le=64, description="half width of the point search window, feature-grid pixels"
     )
     reach_distance: float = Field(
@@ -77,13 +73,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     shared_attention_stages: int = Field(
         2, ge=1, le=4, description="how many of the last decoder stages share attention"
     )
-    shared_attention_start: int = Field(
-        0, ge=0, le=500, description="denoise step from which attention is shared"
-    )
-    lora_steps: Optional[int] = Field(
+    shared_attention_start: int = Field(0, ge=0, le=500, description="denoise step from which attention is shared")
+    lora_steps: int | None = Field(
         None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
     )
-    lora_lr: Optional[float] = Field(None, gt=0, le=1, description="AdamW step size of the identity LoRA")
+    lora_lr: float | None = Field(None, gt=0, le=1, description="AdamW step size of the identity LoRA")
     lora_rank: int = Field(16, ge=1, le=256, description="rank of the identity LoRA")
     lora_batch: int = Field(4, ge=1, le=64, description="noised copies per training step of the LoRA")
     seed: int = Field(42, ge=0, le=2**63 - 1, description="seed of the LoRA's noise, the only randomness")
@@ -111,9 +105,7 @@ def make_settings(values: dict[str, Any] | None = None, base: Settings | None = 
     merged = {**(as_dict(base) if base else {}), **(values or {})}
     unknown = sorted(set(merged) - set(setting_names()))
     if unknown:
-        raise InputError(
-            f"Unknown setting '{unknown[0]}'; the settings are: {', '.join(setting_names())}."
-        )
+        raise InputError(f"Unknown setting '{unknown[0]}'; the settings are: {', '.join(setting_names())}.")
     if merged.get("method", METHODS[0]) not in METHODS:
         raise InputError(f"Unknown method '{merged['method']}'; the methods are: {', '.join(METHODS)}.")
     for name, value in merged.items():
@@ -229,7 +221,7 @@ class Request:
     drags: tuple[Drag, ...]
     prompt: str = ""
     mask: str | None = None
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
     def to_json(self) -> str:
         return json.dumps(

@@ -72,9 +72,7 @@ class Trace:
     def save(self, path: str | Path) -> None:
         """Write an .npz with the four arrays."""
         with Path(path).open("wb") as file:
-            np.savez_compressed(
-                file, handles=self.handles, loss=self.loss, latent=self.latent, text=self.text
-            )
+            np.savez_compressed(file, handles=self.handles, loss=self.loss, latent=self.latent, text=self.text)
 
 
 @dataclass(frozen=True)
@@ -127,5 +125,3 @@ class EditResult:
         from .images import save_image
 
         return save_image(self.image, path, self.request)
-
-

@@ -9,16 +9,19 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from dragtext.sdk.errors import InputError, ModelError
 from dragtext.sdk.model.diffusers import scaled_linear_alphas
+from dragtext.sdk.model.keys import unet_names
 from dragtext.sdk.model.load import load_model
 from dragtext.sdk.model.vocabulary import clip_tokenizer
-from safetensors.torch import save_file
-from tiny import single_file_weights, tiny_model, write_diffusers_folder, write_single_file
+from safetensors.torch import load_file, save_file
+
+from .tiny import single_file_weights, tiny_model, write_diffusers_folder, write_single_file
 
 UNET = "model.diffusion_model."
 
@@ -31,6 +34,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are several times slower when threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +112,32 @@ def test_names_agree_with_the_converter_of_diffusers(weights: dict[str, torch.Te
         converted, expected = function(dict(weights), dict(module.config)), module.state_dict()
         assert converted.keys() == expected.keys()
         assert all(torch.equal(converted[name], expected[name]) for name in expected)
+
+
+def test_names_of_stable_diffusion_1_5() -> None:
+    """Literal names of the published checkpoint, where the converter of diffusers is lenient."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768)
+    names = unet_names(unet.state_dict())
+    assert len(set(names.values())) == len(names) == 686
+    assert {
+        UNET + "input_blocks.3.0.op.weight",
+        UNET + "input_blocks.11.0.out_layers.3.bias",
+        UNET + "middle_block.1.transformer_blocks.0.attn2.to_out.0.bias",
+        UNET + "output_blocks.2.1.conv.weight",
+        UNET + "output_blocks.5.2.conv.weight",
+        UNET + "output_blocks.8.2.conv.weight",
+        UNET + "output_blocks.11.1.proj_out.weight",
+        UNET + "out.2.weight",
+    } <= set(names.values())
+
+
+def test_weights_do_not_lie_in_the_mapped_file(folder: Path) -> None:
+    model = load_model(folder)
+    for module in (model.unet, model.vae, model.text_encoder):
+        assert all(parameter.data_ptr() % 64 == 0 for parameter in module.parameters())
 
 
 def test_predict_is_differentiable_but_weights_are_frozen() -> None:
@@ -208,9 +246,7 @@ def test_fingerprint_follows_every_network_and_the_prediction_type(tmp_path: Pat
 
 def test_fingerprint_is_the_same_in_another_process(folder: Path) -> None:
     code = "import sys, dragtext.sdk.model.load as m; print(m.load_model(sys.argv[1]).fingerprint)"
-    output = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
-    )
+    output = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == load_model(folder).fingerprint
 
 
@@ -247,6 +283,16 @@ def test_unusable_arguments(folder: Path, options: dict[str, object], word: str)
 def test_missing_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no model at"):
         load_model(tmp_path / "absent.safetensors")
+    for source in (5, "x" * 5000):
+        with pytest.raises(InputError, match="not a path"):
+            load_model(source)
+
+
+def test_the_current_folder_has_a_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert load_model(".").name == "tiny"
+    monkeypatch.chdir(tmp_path)
+    assert tmp_path.name in refusal(".")
 
 
 def test_missing_xformers_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +317,9 @@ def test_sidecar_yaml_says_what_is_predicted(weights: dict[str, torch.Tensor], t
     model = load_model(path)
     assert (model.prediction_type, model.latent_scale) == ("v_prediction", 0.2)
     assert load_model(path, prediction_type="epsilon").prediction_type == "epsilon"
-    sidecar.write_text("model: [")
-    assert "model.yaml" in refusal(path)
+    for unusable in ("model: [", "a: b", "model: {params: {scale_factor: x}}", "model: {params: {scale_factor: 0}}"):
+        sidecar.write_text(unusable)
+        assert "model.yaml" in refusal(path)
 
 
 def test_marks_inside_the_file(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -297,9 +344,7 @@ def test_version_2_is_probed(tmp_path: Path) -> None:
 
 def test_older_names_of_the_text_encoder(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "old.safetensors"
-    older = {
-        name.replace("transformer.text_model.", "transformer."): value for name, value in weights.items()
-    }
+    older = {name.replace("transformer.text_model.", "transformer."): value for name, value in weights.items()}
     assert older.keys() != weights.keys()
     save_file(older, str(path))
     assert load_model(path).fingerprint == tiny_model(clip_vocabulary=True).fingerprint
@@ -405,8 +450,14 @@ def test_missing_weights(prefix: str, word: str, weights: dict[str, torch.Tensor
 
 def test_weight_of_another_shape(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path, name = tmp_path / "model.safetensors", UNET + "time_embed.2.weight"
-    save_file(weights | {name: torch.zeros(3, 5)}, str(path))
-    assert "time_embed.2.weight" in refusal(path)
+    rows, columns = weights[name].shape
+    for unusable in (
+        torch.zeros(3, 5),
+        torch.zeros(rows // 2, columns * 2),
+        torch.zeros(rows, columns, dtype=torch.int8),
+    ):
+        save_file(weights | {name: unusable}, str(path))
+        assert "time_embed.2.weight" in refusal(path)
 
 
 # Damaged folders
@@ -446,6 +497,36 @@ def test_folder_with_unusable_weights(part: str, broken: Path) -> None:
     assert part in refusal(broken)
     (broken / part / "pytorch_model.bin").write_bytes(whole)
     assert "any code" in refusal(broken)
+
+
+@pytest.mark.parametrize(
+    ("part", "setting"),
+    [("unet", "layers_per_block"), ("vae", "layers_per_block"), ("text_encoder", "num_hidden_layers")],
+)
+def test_folder_with_weights_missing(part: str, setting: str, broken: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = broken / part / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {setting: config[setting] + 1}))
+    capfd.readouterr()
+    assert "lacks the weight" in refusal(broken)
+    assert capfd.readouterr().err == ""
+
+
+def test_folder_with_the_older_names_of_weights(folder: Path, broken: Path) -> None:
+    """As the folders of Stable Diffusion 1.5 on model hubs have them."""
+    file = broken / "text_encoder" / "model.safetensors"
+    text = {"text_model." + k.removeprefix("text_model."): value for k, value in load_file(file).items()}
+    text["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file(text, file, metadata={"format": "pt"})
+    file = broken / "vae" / "diffusion_pytorch_model.safetensors"
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    vae = {}
+    for name, value in load_file(file).items():
+        for new, old in older.items():
+            name = name.replace(f".attentions.0.{new}.", f".attentions.0.{old}.")
+        vae[name] = value
+    save_file(vae, file, metadata={"format": "pt"})
+    assert load_model(broken).fingerprint == load_model(folder).fingerprint
 
 
 def test_folder_with_a_damaged_vocabulary(broken: Path) -> None:

@@ -53,9 +53,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
         loss = float(motion.detach() if background is None else (motion + background).detach())
         if not math.isfinite(loss):
             if iteration == 0:
-                raise ModelError(
-                    "The model gives NaN on this image before anything was changed; use --dtype float32."
-                )
+                raise ModelError("The model gives NaN on this image before anything was changed; use --dtype float32.")
             left = distances(before, targets)
             yield Step(iteration, before, tuple(left), *good, diverged=True)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .features import FeatureMap, window_positions
@@ -17,7 +18,9 @@ def motion_loss(
     displaced patch carries gradient. A window cropped at the border keeps its factor; samples past the border repeat
     it.
     """
-    total: Tensor | int = 0
+    if not active.any():
+        raise ValueError("motion_loss needs at least one active pair")
+    total = features.native.new_zeros((), dtype=torch.float32)
     for handle, target in zip(handles[active], targets[active]):
         direction = (target - handle) / np.linalg.norm(target - handle)
         rows = window_positions(handle[0], radius, features.grid[0])
@@ -25,8 +28,6 @@ def motion_loss(
         here = FeatureMap(features.native.detach(), features.grid).window(rows, cols)
         ahead = features.window(rows + direction[0], cols + direction[1])
         total = total + (2 * radius + 1) ** 2 * (here - ahead).abs().mean()
-    if not isinstance(total, Tensor):
-        raise ValueError("motion_loss needs at least one active pair")
     return total
 
 

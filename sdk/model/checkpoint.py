@@ -16,6 +16,7 @@ SUPPORTED = "Stable Diffusion 1.x and 2.x checkpoints are supported"
 PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 MAX_HEADER = 100_000_000
 CLIP_WORDS = 49408
+LATENT_SCALE = 0.18215
 DTYPE_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
 
 
@@ -190,7 +191,7 @@ def _vae_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "layers_per_block": 1 + max(block for _, block in found),
         "down_block_types": ["DownEncoderBlock2D"] * stages,
         "up_block_types": ["UpDecoderBlock2D"] * stages,
-        "scaling_factor": 0.18215,
+        "scaling_factor": LATENT_SCALE,
         "sample_size": 512,
     }
 

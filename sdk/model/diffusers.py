@@ -33,9 +33,9 @@ class DiffusersModel(DiffusionModel):
 
     def __init__(
         self,
-        unet: nn.Module,
-        vae: nn.Module,
-        text_encoder: nn.Module,
+        unet: Any,
+        vae: Any,
+        text_encoder: Any,
         tokenizer: Any,
         *,
         alphas_cumprod: Tensor,
@@ -61,15 +61,17 @@ class DiffusersModel(DiffusionModel):
         self.prediction_type = prediction_type
         self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or 0.18215)
         self.name = name
-        self.layout = UNetLayout(
-            mid=unet.mid_block, stages=tuple(DecoderStage(block, (block,)) for block in unet.up_blocks)
-        )
+        first, second, third, last = (DecoderStage(block, (block,)) for block in unet.up_blocks)
+        self.layout = UNetLayout(unet.mid_block, (first, second, third, last))
         set_attention(unet, attention)
         self.fingerprint = _fingerprint(self)
 
-    def predict(self, latent: Tensor, timestep: int, text: Tensor) -> Tensor:
+    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
         # Filled on the device: a Python number given to the U-Net would be copied there, and waited for.
-        timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
+        if isinstance(timestep, Tensor):
+            timesteps = timestep.to(self.device)
+        else:
+            timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
         prediction = self.unet(
             latent.to(self.device, self.dtype),
             timesteps,
@@ -123,7 +125,7 @@ def scaled_linear_alphas(
     return alphas
 
 
-def set_attention(unet: nn.Module, attention: str) -> None:
+def set_attention(unet: Any, attention: str) -> None:
     """Choose how the U-Net computes attention: torch's scaled_dot_product_attention, or xformers."""
     if attention == "sdpa":
         from diffusers.models.attention_processor import AttnProcessor2_0
@@ -143,14 +145,14 @@ def set_attention(unet: nn.Module, attention: str) -> None:
         raise InputError(msg)
 
 
-def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     """Move, convert, freeze, and switch to evaluation."""
     # A dtype is passed only where it changes something, since diffusers warns about every cast.
     converted = module.to(device) if next(module.parameters()).dtype == dtype else module.to(device, dtype)
     return converted.eval().requires_grad_(False)
 
 
-def _check_parts(unet: nn.Module, vae: nn.Module, text_encoder: nn.Module) -> None:
+def _check_parts(unet: Any, vae: Any, text_encoder: Any) -> None:
     """Raise ModelError if the parts are no Stable Diffusion 1.x or 2.x."""
     supported = "only Stable Diffusion 1.x and 2.x are supported"
     config = unet.config

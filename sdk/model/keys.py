@@ -87,9 +87,7 @@ def vae_names(names: Iterable[str]) -> dict[str, str]:
         name = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", name)
         name = re.sub(r"up_blocks\.(\d+)\.resnets\.", lambda m: f"up.{last - int(m[1])}.block.", name)
         name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", name)
-        name = re.sub(
-            r"up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"up.{last - int(m[1])}.upsample.", name
-        )
+        name = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"up.{last - int(m[1])}.upsample.", name)
         name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
         if m := re.match(r"(\w+)\.mid_block\.attentions\.0\.(.*)", name):
             name = f"{m[1]}.mid.attn_1.{_replace_start(m[2], _VAE_ATTENTION)}"

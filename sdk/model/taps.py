@@ -6,7 +6,7 @@ The model's parameters, buffers and hooks are after each block exactly what they
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .base import DecoderStage, DiffusionModel
 
 
-class _FeatureReached(Exception):  # noqa: N818  (control flow, not an error)
+class _FeatureReached(Exception):
     """Ends a forward pass at the block whose output was wanted."""
 
 
@@ -62,10 +62,8 @@ def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[Feat
 def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Tensor, block: int) -> Tensor:
     """Feature map of a decoder block; nothing behind that block is computed."""
     with tap_features(model, block, stop=True) as tap:
-        try:
+        with suppress(_FeatureReached):
             model.predict(latent, timestep, text)
-        except _FeatureReached:
-            pass
         return tap.take()
 
 

@@ -1,0 +1,115 @@
+"""What the command line shows and how it is stopped: progress on stderr, Ctrl-C, the report on stdout."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from .request import as_dict
+from .result import EditResult, Progress
+
+PHASES = {
+    "identity": "learning the image",
+    "invert": "inverting",
+    "drag": "dragging",
+    "denoise": "rendering",
+}
+
+
+class ProgressBars:
+    """One bar per phase on stderr, with speed and, while dragging, the mean distance left in pixels."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._phase: str | None = None
+        self._bar: Any = None
+
+    def __call__(self, event: Progress) -> None:
+        if self._quiet:
+            return
+        if event.phase != self._phase:
+            self.close()
+            from tqdm import tqdm
+
+            self._phase = event.phase
+            self._bar = tqdm(total=event.total, desc=PHASES[event.phase], unit="step", leave=True)
+        if event.distance is not None:
+            self._bar.set_postfix_str(f"{event.distance:.1f} px left", refresh=False)
+        self._bar.update(event.done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+@contextmanager
+def interruptible() -> Iterator[Any]:
+    """A `should_stop` that turns true at the first Ctrl-C; the second one raises KeyboardInterrupt at once."""
+    stopped = False
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        nonlocal stopped
+        if stopped:
+            raise KeyboardInterrupt
+        stopped = True
+        typer.echo("\nStopping: keeping what has been reached (Ctrl-C again to drop it).", err=True)
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield lambda: stopped
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def report(result: EditResult, output: str) -> dict[str, Any]:
+    """The machine-readable report of `--json`; points are (x, y) pixels of the user's image."""
+    return {
+        "output": output,
+        "method": result.settings.method,
+        "settings": as_dict(result.settings),
+        "prompt": result.request.prompt,
+        "model": result.model,
+        "drags": [
+            {
+                "start": list(drag.start),
+                "target": list(drag.target),
+                "final": list(drag.final),
+                "distance_before": drag.distance_before,
+                "distance_after": drag.distance_after,
+            }
+            for drag in result.drags
+        ],
+        "reached": result.reached,
+        "stopped": result.stopped,
+        "steps": result.steps,
+        "seed": result.settings.seed,
+        "seconds": result.timings,
+        "peak_memory_bytes": result.peak_memory,
+    }
+
+
+def show_result(result: EditResult, output: str, as_json: bool) -> None:
+    """Print the outcome on stdout: one JSON object, or a line per drag."""
+    if as_json:
+        typer.echo(json.dumps(report(result, output)))
+        return
+    for drag in result.drags:
+        typer.echo(
+            f"({drag.start[0]:g}, {drag.start[1]:g}) -> ({drag.final[0]:.0f}, {drag.final[1]:.0f})"
+            f"  target ({drag.target[0]:g}, {drag.target[1]:g})"
+            f"  distance {drag.distance_before:.1f} -> {drag.distance_after:.1f} px"
+        )
+    ending = {
+        "reached": "every point arrived",
+        "steps": "all steps used; --steps or --lr go further",
+        "interrupted": "interrupted",
+        "diverged": "the loss became NaN, the last good state was kept; lower --lr",
+    }[result.stopped]
+    seconds = sum(result.timings.values())
+    typer.echo(f"{result.steps} steps in {seconds:.1f} s, {ending}. Saved {output}")
