@@ -1,0 +1,211 @@
+"""The command line: its real entry point in subprocesses where that matters, in-process for the many bad inputs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from dragtext.sdk import cli
+from dragtext.sdk.request import setting_names
+from PIL import Image
+
+from .tiny import write_diffusers_folder
+
+FAST = ["--steps", "3", "--lora-steps", "2", "--inference-steps", "8"]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    return str(write_diffusers_folder(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "in.png"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (70, 93, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call `main` with arguments; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dragtext", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "dragtext.sdk.cli", *map(str, arguments)]
+
+
+def test_edit_from_start_to_finish(picture, model_folder, tmp_path, run):
+    out, trace = tmp_path / "out.png", tmp_path / "trace.npz"
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.full((70, 93), 255, np.uint8)).save(mask)
+    process = subprocess.run(
+        command(
+            "edit", picture, "--prompt", "a cat", "--drag", "20,20:60,50", "--drag", "70,30:50,30", "--mask", mask,
+            "--model", model_folder, "-o", out, "--json", "--trace", trace, *FAST,
+        ),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    facts = json.loads(process.stdout)
+    assert facts["output"] == str(out)
+    assert facts["method"] == "dragdiffusion"
+    assert facts["steps"] == 3
+    assert facts["settings"]["steps"] == 3
+    assert facts["settings"]["lr"] == 0.01
+    assert [d["start"] for d in facts["drags"]] == [[20, 20], [70, 30]]
+    assert facts["drags"][0]["distance_before"] == pytest.approx(50)
+    assert facts["peak_memory_bytes"] > 0
+    assert {"identity", "invert", "drag", "denoise"} <= set(facts["seconds"])
+    assert "px left" in process.stderr
+    with Image.open(out) as image:
+        assert image.size == (93, 70)
+
+    data = np.load(trace)
+    assert data["handles"].shape == (3, 2, 2)
+    assert data["loss"].shape == (3,)
+    assert data["latent"].shape == (4, 4, 9, 12)
+    assert data["text"].shape == (4, 77, 32)
+    assert not np.array_equal(data["text"][0], data["text"][-1])
+
+    # The saved picture carries the request; running it again gives the same picture.
+    again = tmp_path / "again.png"
+    code, stdout, stderr = run("edit", picture, "--request", out, "--model", model_folder, "-o", again, "-q")
+    assert code == 0, stderr
+    assert "Saved" in stdout
+    assert np.array_equal(np.array(Image.open(out)), np.array(Image.open(again)))
+
+
+def test_ctrl_c_keeps_the_best_so_far(picture, model_folder, tmp_path):
+    out = tmp_path / "out.png"
+    process = subprocess.Popen(
+        command(
+            "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "--json",
+            "--steps", "2000", "--lora-steps", "0", "--inference-steps", "8", "--lr", "1e-6",
+        ),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    seen = ""
+    deadline = time.monotonic() + 120
+    while "dragging" not in seen and time.monotonic() < deadline:
+        seen += process.stderr.read(1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "kept" in stderr
+    facts = json.loads(stdout)
+    assert facts["stopped"] == "interrupted"
+    assert 0 < facts["steps"] < 2000
+    assert out.exists()
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+BAD = {
+    "missing image": (["edit", "{dir}/none.png", "--drag", "1,1:9,9"], "does not exist"),
+    "not an image": (["edit", "{dir}/text.png", "--drag", "1,1:9,9"], "not a picture"),
+    "truncated image": (["edit", "{dir}/cut.png", "--drag", "1,1:9,9"], "cannot be read"),
+    "folder": (["edit", "{dir}", "--drag", "1,1:9,9"], "is a folder"),
+    "small image": (["edit", "{dir}/small.png", "--drag", "1,1:9,9"], "at least 64"),
+    "huge image": (["edit", "{dir}/huge.png", "--drag", "1,1:9,9"], "resize it"),
+    "no drags": (["edit", "{image}"], "no drags"),
+    "drag syntax": (["edit", "{image}", "--drag", "1,1-9,9"], "x0,y0:x1,y1"),
+    "handle outside": (["edit", "{image}", "--drag", "500,1:9,9"], "outside the image"),
+    "target outside": (["edit", "{image}", "--drag", "1,1:9,-3"], "outside the image"),
+    "equal points": (["edit", "{image}", "--drag", "9,9:9,9"], "move the target"),
+    "nan point": (["edit", "{image}", "--drag", "nan,9:9,9"], "not finite"),
+    "mask size": (["edit", "{image}", "--drag", "1,1:9,9", "--mask", "{dir}/small.png"], "same size"),
+    "mask empty": (["edit", "{image}", "--drag", "1,1:9,9", "--mask", "{dir}/black.png"], "mask is empty"),
+    "mask missing": (["edit", "{image}", "--drag", "1,1:9,9", "--mask", "{dir}/none.png"], "does not exist"),
+    "setting range": (["edit", "{image}", "--drag", "1,1:9,9", "--lr", "-1"], "'lr'"),
+    "setting nan": (["edit", "{image}", "--drag", "1,1:9,9", "--lr", "nan"], "finite"),
+    "method": (["edit", "{image}", "--drag", "1,1:9,9", "--method", "magic"], "Unknown method"),
+    "output suffix": (["edit", "{image}", "--drag", "1,1:9,9", "-o", "{dir}/o.txt"], "must end in"),
+    "output folder": (["edit", "{image}", "--drag", "1,1:9,9", "-o", "{dir}/no/o.png"], "cannot be written"),
+    "trace folder": (["edit", "{image}", "--drag", "1,1:9,9", "--trace", "{dir}/no/t.npz"], "cannot be written"),
+    "request syntax": (["edit", "{image}", "--request", "{dir}/broken.json"], "not valid JSON"),
+    "request setting": (["edit", "{image}", "--request", "{dir}/unknown.json"], "Unknown setting"),
+    "request field": (["edit", "{image}", "--request", "{dir}/field.json"], "Unknown request field"),
+    "request png": (["edit", "{image}", "--request", "{dir}/black.png"], "no DragText request"),
+    "model missing": (["edit", "{image}", "--drag", "1,1:9,9", "--model", "{dir}/no"], "no"),
+    "model pickle": (["edit", "{image}", "--drag", "1,1:9,9", "--model", "{dir}/m.ckpt"], "pickle"),
+    "device": (["edit", "{image}", "--drag", "1,1:9,9", "--device", "abacus"], "device"),
+    "jpeg alpha": (["edit", "{dir}/alpha.png", "--drag", "1,1:9,9", "-o", "{dir}/o.jpg"], "transparency"),
+    "demo seed": (["demo", "--seed", "-1"], "negative"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_and_writes_nothing(name, picture, tmp_path, run):
+    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
+    Image.new("L", (93, 70)).save(tmp_path / "black.png")
+    Image.new("1", (3000, 3000)).save(tmp_path / "huge.png")
+    Image.new("RGBA", (93, 70)).save(tmp_path / "alpha.png")
+    write(tmp_path / "text.png", b"hello")
+    write(tmp_path / "cut.png", picture.read_bytes()[:2000])
+    write(tmp_path / "m.ckpt", b"\x80\x04K\x01.")
+    write(tmp_path / "broken.json", b"{")
+    write(tmp_path / "unknown.json", b'{"drags": [[[1,1],[9,9]]], "settings": {"speed": 3}}')
+    write(tmp_path / "field.json", b'{"dragz": []}')
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    arguments, expected = BAD[name]
+    code, stdout, stderr = run(*(a.format(dir=tmp_path, image=picture) for a in arguments))
+    assert code == 2
+    assert stdout == ""
+    assert expected in stderr
+    assert stderr.startswith("Error: ")
+    assert len(stderr.strip().splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_out_of_memory_has_its_own_code(picture, run, monkeypatch):
+    def full(*_arguments, **_options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("dragtext.sdk.model.load.load_model", full)
+    code, _, stderr = run("edit", picture, "--drag", "1,1:9,9")
+    assert code == 3
+    assert "smaller image" in stderr
+    assert not picture.with_name("in-dragged.png").exists()
+
+
+def test_every_setting_has_a_flag_and_a_place_in_the_request_file(picture, tmp_path, run):
+    from dragtext.sdk.images import read_request
+    from dragtext.sdk.request import Request, Settings, make_drags
+
+    _, help_text, _ = run("edit", "--help")
+    _, wide_help, _ = run("edit", "--help")
+    options = {p for command in [cli.edit] for p in command.__signature__.parameters}
+    assert set(setting_names()) <= options
+    assert "--method" in help_text + wide_help
+    settings = Settings(lr=0.5, steps=7, text=False, seed=9)
+    path = tmp_path / "request.json"
+    path.write_text(Request(make_drags([((1, 2), (3, 4))]), "p", None, settings).to_json())
+    assert read_request(path).settings == settings
+
+
+def test_info(run):
+    code, stdout, _ = run("info", "--json")
+    assert code == 0
+    facts = json.loads(stdout)
+    assert facts["torch"].startswith("2.")
+    assert "bytes" in facts["cache"]
