@@ -1,0 +1,276 @@
+"""Seconds and peak memory per phase and per drag iteration, against the published loop in the same run.
+
+    python benchmarks/iteration.py --size embedded
+    python benchmarks/iteration.py --size sd15 --image-size 256 --json
+
+`sd15` is a randomly initialised U-Net of Stable Diffusion 1.5's size: speed does not depend on the weights' values. The
+published loop is written out below in its plainest form: full forward, whole map enlarged, two backward passes, U-Net
+weights that want gradients. The two loops take turns, and the ratios are medians over the pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from dragtext.sdk.drag import dragdiffusion
+from dragtext.sdk.drag.denoise import denoise
+from dragtext.sdk.drag.problem import DragProblem
+from dragtext.sdk.frame import Frame
+from dragtext.sdk.identity import fit
+from dragtext.sdk.memory import peak_memory, start_measuring
+from dragtext.sdk.model.base import DiffusionModel, TextEmbedding
+from dragtext.sdk.model.load import load_model
+from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
+from dragtext.sdk.model.taps import features_and_prediction
+from dragtext.sdk.request import Drag, make_settings
+from torch.nn.functional import interpolate
+
+
+def sd15_model(device: str) -> DiffusionModel:
+    """Random weights of Stable Diffusion 1.5's U-Net; the text encoder and autoencoder are tiny, nothing measures them."""
+    from dragtext.sdk.model.diffusers import DiffusersModel
+    from diffusers import UNet2DConditionModel
+
+    small = load_model(device=device)
+    unet = UNet2DConditionModel(
+        cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280)
+    )
+    return DiffusersModel(
+        unet,
+        small.vae,  # type: ignore[attr-defined]
+        small.text_encoder,  # type: ignore[attr-defined]
+        small.tokenizer,  # type: ignore[attr-defined]
+        alphas_cumprod=small.alphas_cumprod,
+        prediction_type="epsilon",
+        name="sd15-random",
+        device=small.device,
+        dtype=small.dtype,
+    )
+
+
+def make_problem(model: DiffusionModel, size: int, masked: bool, text: bool, steps: int) -> DragProblem:
+    generator = torch.Generator().manual_seed(0)
+    frame = Frame.of(size, size, model.size_multiple)
+    width = model.unet.config.cross_attention_dim  # type: ignore[union-attr]
+    embedding = torch.randn(1, 77, width, generator=generator).to(model.device)  # type: ignore[arg-type]
+    quarter = size // 4
+    handles, targets = frame.to_grid([Drag((quarter, quarter), (3 * quarter, 3 * quarter))])
+    mask = None
+    if masked:
+        array = np.zeros((size, size), np.uint8)
+        array[: 3 * quarter, : 3 * quarter] = 1
+        mask = frame.mask_to_model(array).to(model.device)
+    settings = {"steps": steps, "text": text, "lora_steps": 0}
+    return DragProblem(
+        model=model,
+        times=TimeGrid.of(0.7, 50),
+        latent=torch.randn(1, 4, *frame.latent, generator=generator).to(model.device),
+        text=TextEmbedding(embedding, 10),
+        handles=handles,
+        targets=targets,
+        grid=frame.grid,
+        mask=mask,
+        settings=make_settings(settings).resolve(),
+    )
+
+
+def published_iterations(problem: DragProblem) -> Iterator[None]:
+    """DragDiffusion + DragText as published (ALGORITHMS 2, 6.2, 8), one yield per iteration."""
+    model, settings, start = problem.model, problem.settings, problem.times.start
+    radius, search = settings.supervision_radius, settings.tracking_radius
+    model.unet.requires_grad_(True)
+    latent = problem.latent.clone().requires_grad_()
+    text = problem.text.embedding.clone().requires_grad_()
+    optimisers = torch.optim.Adam([latent], settings.lr), torch.optim.Adam([text], settings.text_lr)
+
+    def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
+        native, prediction = features_and_prediction(model, latent.clone(), start, text.clone(), settings.feature_block)
+        enlarged = interpolate(native.float(), problem.grid, mode="bilinear", align_corners=False)
+        return enlarged, ddim_step(model, problem.times, prediction, latent, start)
+
+    with torch.no_grad():
+        first, first_previous = evaluate()
+    handle = problem.handles[0].astype(int)
+    origin = first[0, :, handle[0], handle[1]]
+
+    def motion(features: torch.Tensor, row: int, col: int, direction: np.ndarray) -> torch.Tensor:
+        here = features[:, :, row - radius : row + radius + 1, col - radius : col + radius + 1].detach()
+        wide = features[:, :, row - radius : row + radius + 2, col - radius : col + radius + 2]
+        a, b = float(direction[0]), float(direction[1])
+        ahead = (1 - a) * ((1 - b) * wide[..., :-1, :-1] + b * wide[..., :-1, 1:])
+        ahead = ahead + a * ((1 - b) * wide[..., 1:, :-1] + b * wide[..., 1:, 1:])
+        return (2 * radius + 1) ** 2 * (here - ahead).abs().mean()
+
+    while True:
+        features, previous = evaluate()
+        with torch.no_grad():
+            window = features[
+                0, :, handle[0] - search : handle[0] + search + 1, handle[1] - search : handle[1] + search + 1
+            ]
+            best = (window - origin[:, None, None]).abs().sum(0).argmin().item()
+            # Looked up as published, but not followed, so that every iteration does the same work.
+            assert 0 <= best < (2 * search + 1) ** 2
+        direction = problem.targets[0] - handle
+        direction = direction / np.linalg.norm(direction)
+        loss = motion(features, *handle, direction)
+        if problem.mask is not None:
+            loss = loss + settings.mask_weight * ((previous - first_previous) * (1 - problem.mask)).abs().sum()
+        loss.backward(retain_graph=True)
+        optimisers[0].step()
+        optimisers[0].zero_grad()
+        text_loss = motion(features.clone(), *handle, direction)
+        rows = problem.text.content_length
+        text_loss = text_loss + settings.text_weight * (problem.text.embedding - text)[:, :rows].abs().sum()
+        text_loss.backward()
+        optimisers[1].step()
+        optimisers[1].zero_grad()
+        yield
+
+
+def our_iterations(problem: DragProblem) -> Iterator[None]:
+    problem.model.unet.requires_grad_(False)
+    for parameter in problem.model.unet.parameters():
+        parameter.grad = None
+    for _ in dragdiffusion.steps(problem):
+        yield
+
+
+@contextmanager
+def peak(device: torch.device) -> Iterator[list[int]]:
+    """Peak bytes inside the block: allocated on CUDA, resident (sampled every 5 ms) on Linux, else of the process."""
+    outcome = [0]
+    start_measuring(device)
+    status = Path("/proc/self/statm")
+    if device.type == "cuda" or not status.exists():
+        yield outcome
+        outcome[0] = peak_memory(device)
+        return
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.005):
+            outcome[0] = max(outcome[0], int(status.read_text().split()[1]) * 4096)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield outcome
+    finally:
+        done.set()
+        thread.join()
+
+
+def seconds(work: Callable[[], Any], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def pair(first: Iterator[None], second: Iterator[None], repeats: int, device: torch.device) -> tuple[list, list]:
+    """Times of the two loops' iterations in turn, after one warm-up each; set-up is part of the warm-up."""
+    for loop in (first, second):
+        next(loop)
+    times: tuple[list, list] = ([], [])
+    for _ in range(repeats):
+        for loop, kept in zip((first, second), times):
+            kept.append(seconds(lambda loop=loop: next(loop), device))
+    return times
+
+
+def measure(model: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
+    device = model.device
+    results: dict[str, Any] = {"model": model.name, "image_size": size, "repeats": repeats, "device": str(device)}
+    results["threads"] = torch.get_num_threads()
+
+    for name, masked in (("no_mask", False), ("mask", True)):
+        ours, published, peaks = [], [], {"ours": [0], "published": [0]}
+        # The two want the U-Net in different states, so they alternate in whole short runs.
+        for _ in range(repeats):
+            for kind, make, kept in (("ours", our_iterations, ours), ("published", published_iterations, published)):
+                with peak(device) as bytes_used:
+                    loop = make(make_problem(model, size, masked, True, steps=100))
+                    next(loop)
+                    kept.append(seconds(lambda loop=loop: next(loop), device))
+                    loop.close()  # type: ignore[attr-defined]
+                peaks[kind].append(bytes_used[0])
+        next(our_iterations(make_problem(model, size, masked, True, steps=1)))  # freezes the weights again
+        results[name] = statistics.median(p / o for p, o in zip(published, ours))
+        results[f"{name}_seconds"] = {"ours": statistics.median(ours), "published": statistics.median(published)}
+        results[f"{name}_peak_bytes"] = {kind: max(values) for kind, values in peaks.items()}
+
+    text, plain = pair(
+        our_iterations(make_problem(model, size, False, True, steps=1000)),
+        our_iterations(make_problem(model, size, False, False, steps=1000)),
+        4 * repeats,
+        device,
+    )
+    results["text_overhead"] = statistics.median(a / b for a, b in zip(text, plain)) - 1
+    results["phases"] = phases(model, size)
+    return results
+
+
+def phases(model: DiffusionModel, size: int) -> dict[str, dict[str, float]]:
+    """Seconds per unit of work, and peak bytes, of the phases around the loop (two units each, the second counts)."""
+    problem = make_problem(model, size, False, True, steps=2)
+    settings = make_settings({"lora_steps": 2}).resolve()
+    latents = model.encode_image(torch.zeros(1, 3, size, size, device=model.device))
+    embedding = problem.text.embedding
+    twice = torch.cat([problem.latent] * 2), torch.cat([embedding] * 2)
+    work = {
+        "identity step": fit(model, latents, embedding, settings),
+        "inversion step": invert(model, problem.times, problem.latent, embedding),
+        "denoise step": denoise(model, problem.times, *twice, settings),
+    }
+    found = {}
+    for name, loop in work.items():
+        with peak(model.device) as bytes_used:
+            next(loop)
+            spent = seconds(lambda loop=loop: next(loop), model.device)
+            loop.close()  # type: ignore[attr-defined]
+        found[name] = {"seconds": spent, "peak_bytes": bytes_used[0]}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("embedded", "sd15"), default="embedded")
+    parser.add_argument("--image-size", type=int, help="side in pixels [256 embedded, 512 sd15]")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    model = load_model(device=arguments.device) if arguments.size == "embedded" else sd15_model(arguments.device)
+    size = arguments.image_size or {"embedded": 256, "sd15": 512}[arguments.size]
+    results = measure(model, size, arguments.repeats)
+    if arguments.json:
+        print(json.dumps(results))
+        return
+    print(
+        f"{results['model']}, {size} px, {results['device']}, {results['threads']} threads, medians of {arguments.repeats}"
+    )
+    for name in ("no_mask", "mask"):
+        spent, used = results[f"{name}_seconds"], results[f"{name}_peak_bytes"]
+        print(
+            f"{name:>8}: {spent['ours']:.3f} s per iteration, published loop {spent['published']:.3f} s, "
+            f"{results[name]:.2f} times faster; peak {used['ours'] / 2**30:.2f} and {used['published'] / 2**30:.2f} GiB"
+        )
+    print(f"text optimisation costs {100 * results['text_overhead']:.1f} %")
+    for name, facts in results["phases"].items():
+        print(f"{name:>16}: {facts['seconds']:.3f} s, peak {facts['peak_bytes'] / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
