@@ -37,9 +37,9 @@ from torch.nn.functional import interpolate
 
 
 def sd15_model(device: str) -> DiffusionModel:
-    """Random weights of Stable Diffusion 1.5's U-Net; the text encoder and autoencoder are tiny, nothing measures them."""
-    from dragtext.sdk.model.diffusers import DiffusersModel
+    """Random weights of Stable Diffusion 1.5's U-Net; text encoder and autoencoder are the embedded model's."""
     from diffusers import UNet2DConditionModel
+    from dragtext.sdk.model.diffusers import DiffusersModel
 
     small = load_model(device=device)
     unet = UNet2DConditionModel(
@@ -259,7 +259,8 @@ def main() -> None:
         print(json.dumps(results))
         return
     print(
-        f"{results['model']}, {size} px, {results['device']}, {results['threads']} threads, medians of {arguments.repeats}"
+        f"{results['model']}, {size} px, {results['device']}, {results['threads']} threads, "
+        f"medians of {arguments.repeats}"
     )
     for name in ("no_mask", "mask"):
         spent, used = results[f"{name}_seconds"], results[f"{name}_peak_bytes"]

@@ -40,7 +40,7 @@ def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option per field of `Settings`, in place of its `**settings`."""
     hints = typing.get_type_hints(Settings)
     parameters = []
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             parameters.append(parameter)
             continue

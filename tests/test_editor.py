@@ -80,7 +80,12 @@ def test_the_second_drag_pays_for_no_preparation(model):
 
 
 def test_the_cache_knows_image_prompt_and_settings(model):
-    for image, prompt, rank in ((picture(), "a", 4), (255 - picture(), "a", 4), (picture(), "b", 4), (picture(), "a", 5)):
+    for image, prompt, rank in (
+        (picture(), "a", 4),
+        (255 - picture(), "a", 4),
+        (picture(), "b", 4),
+        (picture(), "a", 5),
+    ):
         sdk.Editor(model, image, prompt).drag(DRAG, **FAST, lora_rank=rank)
     assert len(list(cache.cache_folder().iterdir())) == 4
 

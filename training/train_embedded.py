@@ -2,8 +2,8 @@
 
     python training/train_embedded.py all --work training/runs --export sdk/model/embedded
 
-Stages: autoencoder, latents, unet (with the text encoder), export. Each writes its checkpoint atomically every minute or
-so and goes on from it, so a stopped run is started again with the same command. Recipe and results: README.md.
+Stages: autoencoder, latents, unet (with the text encoder), export. Each writes its checkpoint atomically every
+minute and goes on from it, so a stopped run is started again with the same command. Recipe and results: README.md.
 """
 
 from __future__ import annotations

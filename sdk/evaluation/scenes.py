@@ -36,7 +36,7 @@ DEMO_SETTINGS: dict[str, float | int] = {"lr": 0.03, "steps": 60, "lora_steps": 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One shape. centre: (x, y) pixels; radius: pixels; angle: radians; tone: its second colour is "white" or "dark"."""
+    """One shape. centre: (x, y) pixels; radius: pixels; angle: radians; tone: second colour, "white" or "dark"."""
 
     shape: str
     colour: str

@@ -94,7 +94,8 @@ class DiffusionModel(ABC):
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
         """The U-Net's raw output (eps or v), float32, same shape as `latent`.
 
-        latent: (n, 4, h, w) float32; timestep: 0..999, one for all or (n,); text: (n, 77, D) float32. Differentiable in both.
+        latent: (n, 4, h, w) float32; timestep: 0..999, one for all or (n,); text: (n, 77, D) float32.
+        Differentiable in latent and text.
         """
 
     @abstractmethod
