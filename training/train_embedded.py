@@ -2,7 +2,7 @@
 
     python training/train_embedded.py all --work training/runs --export sdk/model/embedded
 
-Stages: autoencoder, latents, unet (with the text encoder), export. Each writes its checkpoint atomically every
+Stages: autoencoder, latents, decoder, unet (with the text encoder), export. Each writes its checkpoint atomically every
 minute and goes on from it, so a stopped run is started again with the same command. Recipe and results: README.md.
 """
 
@@ -124,10 +124,17 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def train_autoencoder(work: Path, minutes: float) -> None:
-    """Crops, then whole images; L1 with colour and objects weighted up, L2, edges, a trace of KL."""
-    path = work / "autoencoder.pt"
+def train_autoencoder(work: Path, minutes: float, decoder_only: bool = False) -> None:
+    """Crops, then whole images; L1 with colour and objects weighted up, L2, edges, a trace of KL.
+
+    decoder_only: go on with the decoder on whole images, beside the U-Net's training: the latents stay what they were.
+    """
+    path = work / ("decoder.pt" if decoder_only else "autoencoder.pt")
     model = new_autoencoder().to(memory_format=torch.channels_last)
+    if decoder_only:
+        model.load_state_dict(restore(work / "autoencoder.pt")["model"])
+        model.encoder.requires_grad_(False)
+        model.quant_conv.requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
     state = restore(path)
     step, spent = 0, 0.0
@@ -147,7 +154,7 @@ def train_autoencoder(work: Path, minutes: float) -> None:
             group["lr"] = float(1e-4 + 1.9e-3 * 0.5 * (1 + np.cos(np.pi * share)) * min(1.0, (step + 1) / 50))
         # Crops are cheap and teach the local code; but group normalisation sees a whole image's statistics in use, so
         # the second half of the time goes to whole images.
-        if share < 0.5:
+        if share < 0.5 and not decoder_only:
             size, batch = 64, 8
         else:
             size, batch = 256, 2
@@ -277,7 +284,8 @@ def export(work: Path, target: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer = build_tokenizer(folder / "tokenizer")
     vae = new_autoencoder()
-    vae.load_state_dict(restore(work / "autoencoder.pt")["model"])
+    decoder = work / "decoder.pt"
+    vae.load_state_dict(restore(decoder if decoder.exists() else work / "autoencoder.pt")["model"])
     vae.register_to_config(scaling_factor=round(restore(work / "latents.pt")["scale"], 5))
     models = torch.nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)})
     models.load_state_dict(restore(work / "unet.pt")["average"])
@@ -317,10 +325,11 @@ def export(work: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("autoencoder", "latents", "unet", "export", "all"))
+    parser.add_argument("stage", choices=("autoencoder", "latents", "decoder", "unet", "export", "all"))
     parser.add_argument("--work", type=Path, default=Path("training/runs"))
     parser.add_argument("--export", type=Path, default=Path("sdk/model/embedded"))
     parser.add_argument("--autoencoder-minutes", type=float, default=8)
+    parser.add_argument("--decoder-minutes", type=float, default=15)
     parser.add_argument("--unet-minutes", type=float, default=25)
     parser.add_argument("--scenes", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=8)
@@ -331,6 +340,8 @@ def main() -> None:
         train_autoencoder(arguments.work, arguments.autoencoder_minutes)
     if arguments.stage in ("latents", "all"):
         cache_latents(arguments.work, arguments.scenes)
+    if arguments.stage in ("decoder", "all"):
+        train_autoencoder(arguments.work, arguments.decoder_minutes, decoder_only=True)
     if arguments.stage in ("unet", "all"):
         train_unet(arguments.work, arguments.unet_minutes, arguments.batch)
     if arguments.stage in ("export", "all"):

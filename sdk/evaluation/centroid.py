@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .scenes import COLOURS, DragTask, object_mask
+from .scenes import DragTask
 
-_HUE_TOLERANCE = 14  # of OpenCV's 180
-_MIN_SATURATION = 70  # the backgrounds stay below
+_DIFFERENT = 45.0  # RGB distance from the surroundings that counts as object
+_VANISHED = 0.15  # with less of its area left than this, an object has not moved but disappeared
 
 
 @dataclass(frozen=True)
@@ -28,22 +28,20 @@ class Movement:
     outside: float
 
 
-def segment(image: np.ndarray, colour: str, region: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the largest connected patch of `colour`'s hue inside `region` (H, W), holes closed.
+def segment(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what inside the mask differs in colour from the background just outside it.
 
-    image: (H, W, 3) uint8 RGB; colour: a name of `COLOURS`.
+    Everything that differs counts, so a ghost left at the old place pulls the centroid back. Asking for the object's
+    own hue instead would be fooled by an autoencoder that shifts colours.
+    image: (H, W, 3) uint8 RGB; mask: (H, W), > 0 inside.
     """
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hue = cv2.cvtColor(np.uint8([[COLOURS[colour]]]), cv2.COLOR_RGB2HSV)[0, 0, 0]
-    difference = np.abs(hsv[..., 0].astype(int) - int(hue))
-    match = np.minimum(difference, 180 - difference) <= _HUE_TOLERANCE
-    match &= (hsv[..., 1] >= _MIN_SATURATION) & (region > 0)
-    closed = cv2.morphologyEx(match.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
-    if count < 2:
-        return np.zeros(match.shape, bool)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return labels == largest
+    inside = (mask > 0).astype(np.uint8)
+    ring = (cv2.dilate(inside, np.ones((31, 31), np.uint8)) > 0) & (inside == 0)
+    background = np.median(image[ring].astype(np.float32), axis=0)
+    smooth = cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32)
+    differs = ((np.linalg.norm(smooth - background, axis=2) > _DIFFERENT) & (inside > 0)).astype(np.uint8)
+    opened = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
 
 
 def centroid(patch: np.ndarray) -> tuple[float, float] | None:
@@ -54,19 +52,18 @@ def centroid(patch: np.ndarray) -> tuple[float, float] | None:
 
 def measure(task: DragTask, result: np.ndarray) -> Movement:
     """Compare (S, S, 3) uint8 RGB `result` with the task's image. A vanished object has moved nowhere: fraction 0."""
-    item = task.scene.objects[0]
-    before = segment(task.image, item.colour, object_mask(item, task.scene.size))
-    after = segment(result, item.colour, task.mask)
+    before, after = segment(task.image, task.mask), segment(result, task.mask)
     start, end = centroid(before), centroid(after)
     length = float(np.hypot(*task.offset))
     change = np.abs(result.astype(np.float32) - task.image).mean(axis=2) / 255
     outside = float(change[task.mask == 0].mean())
-    if start is None or end is None:
-        return Movement(0.0, length, 0.0, outside)
+    area_ratio = float(after.sum() / max(before.sum(), 1))
+    if start is None or end is None or area_ratio < _VANISHED:
+        return Movement(0.0, length, area_ratio, outside)
     moved = np.subtract(end, start)
     return Movement(
         fraction=float(moved @ np.array(task.offset) / length**2),
         distance_left=float(np.hypot(*(np.array(task.offset) - moved))),
-        area_ratio=float(after.sum() / before.sum()),
+        area_ratio=area_ratio,
         outside=outside,
     )
