@@ -266,7 +266,7 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
         optimiser.step()
         step += 1
         with torch.no_grad():
-            keep = min(0.997, step / (step + 20))
+            keep = min(0.99, step / (step + 20))
             for slow, fast in zip(average.parameters(), models.parameters()):
                 slow.lerp_(fast, 1 - keep)
         losses.append(loss.item())
