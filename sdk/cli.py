@@ -26,6 +26,23 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dragtext {version('dragtext')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
 def parse_drag(text: str) -> Drag:
     """`x0,y0:x1,y1` in pixels."""
     try:
@@ -115,6 +132,8 @@ def edit(
     target = check_output(output or _default_output(image), loaded.alpha is not None)
     if trace is not None:
         check_writable(Path(trace))
+        if Path(trace).absolute() == target.absolute():
+            raise InputError("--trace and --output name the same file; give the trace its own .npz.")
 
     from .console import ProgressBars, interruptible, show_result
     from .editor import Editor
@@ -218,8 +237,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("DRAGTEXT_DEBUG"):
             traceback.print_exc()
+        reason = " ".join(str(error).split())
         typer.echo(
-            f"Error: {type(error).__name__}: {error}; please report it with the output of `dragtext info` "
+            f"Error: {type(error).__name__}: {reason}; please report it with the output of `dragtext info` "
             "(DRAGTEXT_DEBUG=1 shows where it happened).",
             err=True,
         )

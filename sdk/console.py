@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from .errors import InterruptedEditError
 from .request import as_dict
 from .result import EditResult, Progress
 
@@ -50,7 +51,7 @@ class ProgressBars:
 
 @contextmanager
 def interruptible() -> Iterator[Any]:
-    """A `should_stop` that turns true at the first Ctrl-C; the second one raises KeyboardInterrupt at once."""
+    """A `should_stop` that turns true at the first Ctrl-C; the second one ends the block with InterruptedEditError."""
     stopped = False
 
     def on_signal(_number: int, _frame: Any) -> None:
@@ -63,6 +64,9 @@ def interruptible() -> Iterator[Any]:
     previous = signal.signal(signal.SIGINT, on_signal)
     try:
         yield lambda: stopped
+    except KeyboardInterrupt:
+        # Typer gives a KeyboardInterrupt an exit status of its own, which differs between its versions.
+        raise InterruptedEditError("Stopped at once, and nothing was kept.") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import os
 import tempfile
@@ -45,7 +44,7 @@ def load_image(source: Any) -> LoadedImage:
     try:
         picture = ImageOps.exif_transpose(picture) or picture
         alpha = None
-        if "A" in picture.getbands() or "transparency" in picture.info:
+        if picture.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             alpha = np.array(picture.getchannel("A"))
         if picture.mode.startswith("I") or picture.mode == "F":
@@ -56,14 +55,15 @@ def load_image(source: Any) -> LoadedImage:
 
 
 def load_mask(source: Any, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool, true where the image may change. Any positive value counts; colours are reduced to brightness.
+    """(H, W) bool, true where the image may change. Any positive value of any colour counts; alpha does not.
 
     source: path, PIL image, HxW array, bytes, or a `data:image/png;base64,` URI; size: (height, width) of the image.
     """
     if isinstance(source, np.ndarray):
-        array = source if source.ndim == 2 else source[..., :3].max(axis=-1) if source.ndim == 3 else None
-        if array is None or (not np.issubdtype(array.dtype, np.number) and array.dtype != bool):
+        numbers = source.dtype == bool or np.issubdtype(source.dtype, np.integer) or source.dtype.kind == "f"
+        if not numbers or source.ndim not in (2, 3) or 0 in source.shape:
             raise InputError(f"A mask array must be HxW numbers, not {source.dtype} of shape {source.shape}.")
+        array = source if source.ndim == 2 else source[..., :3].max(axis=-1)
         if np.isnan(array.astype(np.float64)).any():
             raise InputError("The mask holds NaN; use 0 for keep and 255 for may change.")
     else:
@@ -72,7 +72,9 @@ def load_mask(source: Any, size: tuple[int, int]) -> np.ndarray:
         picture = _open(source, "mask")
         try:
             picture = ImageOps.exif_transpose(picture) or picture
-            array = np.array(picture if picture.mode in ("1", "L", "I", "I;16", "F") else picture.convert("L"))
+            gray = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
+            # The largest channel, since a faint colour has no brightness left after rounding.
+            array = np.array(picture) if gray else np.array(picture.convert("RGB")).max(axis=-1)
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"The mask cannot be decoded ({error}); save it again as PNG.") from None
     if array.shape != tuple(size):
@@ -104,6 +106,8 @@ def to_pil(rgb: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
 def check_output(path: str | Path, has_alpha: bool = False) -> Path:
     """Make sure, before any work, that a picture can be written to `path`."""
     path = Path(path)
+    if "\0" in str(path):
+        raise InputError("The output's name holds a zero character; give another name.")
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"The output {path.name} must end in one of {', '.join(FORMATS)}.")
     if has_alpha and FORMATS[path.suffix.lower()] == "JPEG":
@@ -114,9 +118,10 @@ def check_output(path: str | Path, has_alpha: bool = False) -> Path:
 
 def check_writable(path: Path) -> None:
     """Raise InputError unless a file can be created or replaced at `path`."""
-    if path.is_dir():
-        raise InputError(f"The output {path} is a folder; give a file name.")
     try:
+        if path.is_dir():
+            raise InputError(f"The output {path} is a folder; give a file name.")
+        path.exists()  # a name too long for the file system is noticed here
         handle, probe = tempfile.mkstemp(dir=path.parent, prefix=".dragtext-")
     except OSError as error:
         raise InputError(f"The output folder {path.parent} cannot be written ({error.strerror}).") from None
@@ -166,8 +171,10 @@ def read_request(path: str | Path) -> Request:
             raise InputError(f"{path.name} carries no DragText request; give a .json file or a PNG written by an edit.")
         return Request.from_json(text)
     try:
-        return Request.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return Request.from_json(path.read_text(encoding="utf-8-sig"))  # some editors put a mark at the beginning
+    except RecursionError:
+        raise InputError(f"The request {path} is nested too deeply to be one.") from None
+    except (OSError, ValueError) as error:
         raise InputError(f"The request {path} cannot be read ({error}).") from None
 
 
@@ -180,16 +187,21 @@ def _open(source: Any, what: str) -> Image.Image:
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         name, file = f"The {what} {path}", path
-        if path.is_dir():
-            raise InputError(f"{name} is a folder; give a picture file.")
-        if not path.exists():
-            raise InputError(f"{name} does not exist; check the path.")
-        if path.stat().st_size > MAX_FILE_BYTES:
+        try:
+            if path.is_dir():
+                raise InputError(f"{name} is a folder; give a picture file.")
+            if not path.exists():
+                raise InputError(f"{name} does not exist; check the path.")
+            size = path.stat().st_size
+        except OSError as error:  # a name that is too long, a folder that may not be searched
+            raise InputError(f"The {what} {str(path)[:80]} cannot be opened ({error.strerror}).") from None
+        if size > MAX_FILE_BYTES:
             raise InputError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB; make it smaller first.")
     else:
         raise InputError(f"The {what} must be a path, a PIL image, an array or bytes, not {type(source).__name__}.")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # damaged EXIF data does no harm
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(file)
             if what == "image":
@@ -212,9 +224,9 @@ def _array_picture(array: np.ndarray) -> Image.Image:
 
 
 def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit gray keeps its top 8 bits; wider modes are taken as 0..255 unless they exceed it."""
+    """16-bit gray is scaled to 0..255; wider modes are taken as 0..255 unless they exceed it."""
     values = np.array(picture).astype(np.float64)
-    scale = 257.0 if values.max(initial=0) > 255 else 1.0
+    scale = 257.0 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else 1.0
     return Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
 
 
@@ -233,5 +245,5 @@ def _from_uri(uri: str) -> bytes:
         raise InputError(f"A mask in text form must begin with {URI_PREFIX}")
     try:
         return base64.b64decode(uri[len(URI_PREFIX) :], validate=True)
-    except binascii.Error:
+    except ValueError:
         raise InputError("The mask is not valid base64.") from None

@@ -11,7 +11,9 @@ import time
 import numpy as np
 import pytest
 from dragtext.sdk import cli
-from dragtext.sdk.request import setting_names
+from dragtext.sdk.console import interruptible
+from dragtext.sdk.errors import InterruptedEditError
+from dragtext.sdk.request import as_dict, setting_names
 from PIL import Image
 
 from .tiny import write_diffusers_folder
@@ -142,6 +144,7 @@ BAD = {
     "output suffix": (["edit", "{image}", "--drag", "1,1:9,9", "-o", "{dir}/o.txt"], "must end in"),
     "output folder": (["edit", "{image}", "--drag", "1,1:9,9", "-o", "{dir}/no/o.png"], "cannot be written"),
     "trace folder": (["edit", "{image}", "--drag", "1,1:9,9", "--trace", "{dir}/no/t.npz"], "cannot be written"),
+    "trace is output": (["edit", "{image}", "--drag", "1,1:9,9", "-o", "{image}", "--trace", "{image}"], "same"),
     "request syntax": (["edit", "{image}", "--request", "{dir}/broken.json"], "not valid JSON"),
     "request setting": (["edit", "{image}", "--request", "{dir}/unknown.json"], "Unknown setting"),
     "request field": (["edit", "{image}", "--request", "{dir}/field.json"], "Unknown request field"),
@@ -188,19 +191,72 @@ def test_out_of_memory_has_its_own_code(picture, run, monkeypatch):
     assert not picture.with_name("in-dragged.png").exists()
 
 
-def test_every_setting_has_a_flag_and_a_place_in_the_request_file(picture, tmp_path, run):
-    from dragtext.sdk.images import read_request
-    from dragtext.sdk.request import Request, Settings, make_drags
+# A value other than the default for every setting; a new setting without one here fails the test below.
+OTHER_VALUES = {
+    "method": "dragdiffusion", "text": False, "gradients": "paper", "steps": 7, "lr": 0.5, "text_lr": 0.25,
+    "text_weight": 0.5, "mask_weight": 0.75, "strength": 0.5, "inference_steps": 9, "feature_block": 2,
+    "supervision_radius": 2, "tracking_radius": 4, "reach_distance": 1.5, "shared_attention": False,
+    "shared_attention_stages": 3, "shared_attention_start": 1, "lora_steps": 0, "lora_lr": 0.125, "lora_rank": 8,
+    "lora_batch": 2, "seed": 9,
+}  # fmt: skip
 
-    _, help_text, _ = run("edit", "--help")
-    _, wide_help, _ = run("edit", "--help")
-    options = {p for command in [cli.edit] for p in command.__signature__.parameters}
-    assert set(setting_names()) <= options
-    assert "--method" in help_text + wide_help
-    settings = Settings(lr=0.5, steps=7, text=False, seed=9)
-    path = tmp_path / "request.json"
-    path.write_text(Request(make_drags([((1, 2), (3, 4))]), "p", None, settings).to_json())
-    assert read_request(path).settings == settings
+
+@pytest.mark.parametrize("way", ["flags", "request file"])
+def test_every_setting_has_a_flag_and_a_place_in_the_request_file(way, picture, tmp_path, run, monkeypatch):
+    assert set(OTHER_VALUES) == set(setting_names())
+    asked = []
+
+    class Stop(Exception):
+        """Ends the edit where the settings arrive."""
+
+    class Editor:
+        def __init__(self, *_arguments):
+            pass
+
+        def drag(self, _drags, *, settings, **_others):
+            asked.append(settings)
+            raise Stop
+
+    monkeypatch.setattr("dragtext.sdk.model.load.load_model", lambda *_arguments, **_options: None)
+    monkeypatch.setattr("dragtext.sdk.editor.Editor", Editor)
+    if way == "flags":
+        arguments = ["--drag", "1,1:9,9"]
+        for name, value in OTHER_VALUES.items():
+            flag = name.replace("_", "-")
+            arguments += [f"--no-{flag}"] if value is False else [f"--{flag}", value]
+    else:
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps({"drags": [[[1, 1], [9, 9]]], "settings": OTHER_VALUES}))
+        arguments = ["--request", path]
+    code, _, stderr = run("edit", picture, *arguments)
+    assert code == 1
+    assert "please report it" in stderr
+    assert [as_dict(settings) for settings in asked] == [OTHER_VALUES]
+
+
+def test_the_second_ctrl_c_ends_at_once_and_gives_the_handler_back():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def press_twice():
+        with interruptible() as should_stop:
+            seen.append(should_stop())
+            signal.raise_signal(signal.SIGINT)
+            seen.append(should_stop())
+            signal.raise_signal(signal.SIGINT)
+            seen.append("went on")
+
+    with pytest.raises(InterruptedEditError, match="nothing was kept") as caught:
+        press_twice()
+    assert seen == [False, True]
+    assert caught.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_version(run):
+    code, stdout, _ = run("--version")
+    assert code == 0
+    assert stdout.startswith("dragtext ")
 
 
 def test_info(run):

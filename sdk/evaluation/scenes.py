@@ -31,7 +31,7 @@ TEXTURES = ("striped", "dotted", "checked", "ringed")
 SIZES: dict[str, tuple[float, float]] = {"small": (26, 34), "large": (38, 50)}
 
 # The published step sizes are tuned to Stable Diffusion 1.5; these suit the embedded model (see training/README.md).
-DEMO_SETTINGS: dict[str, float | int] = {"lr": 0.03, "steps": 60, "lora_steps": 40}
+DEMO_SETTINGS: dict[str, float | int] = {"lr": 0.08, "steps": 40, "strength": 0.7, "lora_steps": 0}
 
 
 @dataclass(frozen=True)
