@@ -2,9 +2,9 @@
 
     python benchmarks/embedded_drags.py --count 20
 
-Per scene: the fraction of the way that the object's centroid moved (1 is all the way), and the mean change outside the
-mask (images in [0, 1]). Then how many went beyond half-way, the autoencoder's PSNR, and the PSNR of inversion and
-reconstruction without an edit.
+Per scene: the fraction of the way that the object's centroid moved (1 is all the way), the overlap (intersection over
+union) with where it should be, and the mean change outside the mask (images in [0, 1]). Then how many went beyond
+half-way, the autoencoder's PSNR, and the PSNR of inversion and reconstruction without an edit.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def main() -> None:
                 "fraction": moved.fraction,
                 "area_ratio": moved.area_ratio,
                 "outside": moved.outside,
+                "overlap": moved.overlap,
                 "seconds": spent,
             }
         )
@@ -78,7 +79,8 @@ def main() -> None:
             rows[-1]["autoencoder_psnr"], rows[-1]["inversion_psnr"] = reconstruction(model, task)
         if not arguments.json:
             print(
-                f"{seed}  {moved.fraction:6.2f} of the way  outside {moved.outside:.3f}  {task.scene.caption}",
+                f"{seed}  {moved.fraction:6.2f} of the way  overlap {moved.overlap:.2f}  "
+                f"outside {moved.outside:.3f}  {task.scene.caption}",
                 flush=True,
             )
     summary = {
@@ -86,7 +88,7 @@ def main() -> None:
         "count": len(rows),
         **{
             f"mean_{key}": statistics.fmean(row[key] for row in rows if key in row)
-            for key in ("fraction", "outside", "seconds", "autoencoder_psnr", "inversion_psnr")
+            for key in ("fraction", "overlap", "outside", "seconds", "autoencoder_psnr", "inversion_psnr")
             if any(key in row for row in rows)
         },
     }

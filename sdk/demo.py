@@ -34,13 +34,13 @@ def run_demo(seed: int, folder: Path, on_progress: OnProgress, should_stop: Call
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
     task = drag_task(FIRST_EVALUATION_SEED + seed)
+    editor = Editor(load_model(), task.image, task.scene.caption)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
     check_writable(folder / "demo.png")
     drags = make_drags(task.drags)
-    editor = Editor(load_model(), task.image, task.scene.caption)
     result = editor.drag(
         drags,
         mask=task.mask,
@@ -62,8 +62,8 @@ def run_demo(seed: int, folder: Path, on_progress: OnProgress, should_stop: Call
             f"{drag.distance_before:.0f} -> {drag.distance_after:.0f} px from its target (by the tracker)"
         )
     lines.append(
-        f"  the object's centroid moved {100 * moved.fraction:.0f} % of the way (by colour), "
-        f"{moved.distance_left:.0f} px left"
+        f"  measured by colour: the centroid moved {100 * moved.fraction:.0f} % of the way, "
+        f"{100 * moved.overlap:.0f} % overlap with where the object should be"
     )
     seconds = sum(result.timings.values())
     lines.append(f"{result.steps} steps in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
@@ -73,5 +73,6 @@ def run_demo(seed: int, folder: Path, on_progress: OnProgress, should_stop: Call
         "distance_left": moved.distance_left,
         "area_ratio": moved.area_ratio,
         "outside": moved.outside,
+        "overlap": moved.overlap,
     }
     return DemoOutcome("\n".join(lines), facts)

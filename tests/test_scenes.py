@@ -23,6 +23,8 @@ def test_the_truth_measures_as_all_the_way_and_the_original_as_nothing(seed):
     assert truth.fraction == pytest.approx(1, abs=0.05)
     assert truth.area_ratio == pytest.approx(1, abs=0.1)
     assert truth.outside < 0.01
+    assert truth.overlap == pytest.approx(1)
+    assert nothing.overlap < 0.65
     assert nothing.fraction == pytest.approx(0, abs=0.05)
     assert nothing.outside == 0
 

@@ -19,13 +19,15 @@ class Movement:
 
     fraction: the centroid's displacement along the drag over the drag's length; 1 is all the way.
     distance_left: pixels from the centroid to where it should be. area_ratio: segmented area after over before.
-    outside: mean absolute change outside the mask, images in [0, 1].
+    outside: mean absolute change outside the mask, images in [0, 1]. overlap: intersection over union of what is
+    segmented with where the object should be; it falls where the object is smeared or torn on the way.
     """
 
     fraction: float
     distance_left: float
     area_ratio: float
     outside: float
+    overlap: float
 
 
 def segment(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -57,13 +59,16 @@ def measure(task: DragTask, result: np.ndarray) -> Movement:
     length = float(np.hypot(*task.offset))
     change = np.abs(result.astype(np.float32) - task.image).mean(axis=2) / 255
     outside = float(change[task.mask == 0].mean())
+    truth = segment(task.truth, task.mask)
+    overlap = float((after & truth).sum() / max((after | truth).sum(), 1))
     area_ratio = float(after.sum() / max(before.sum(), 1))
     if start is None or end is None or area_ratio < _VANISHED:
-        return Movement(0.0, length, area_ratio, outside)
+        return Movement(0.0, length, area_ratio, outside, overlap)
     moved = np.subtract(end, start)
     return Movement(
         fraction=float(moved @ np.array(task.offset) / length**2),
         distance_left=float(np.hypot(*(np.array(task.offset) - moved))),
         area_ratio=area_ratio,
         outside=outside,
+        overlap=overlap,
     )
