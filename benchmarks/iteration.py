@@ -37,18 +37,21 @@ from torch.nn.functional import interpolate
 
 
 def sd15_model(device: str) -> DiffusionModel:
-    """Random weights of Stable Diffusion 1.5's U-Net; text encoder and autoencoder are the embedded model's."""
+    """Random weights of Stable Diffusion 1.5's U-Net; the autoencoder is the embedded model's."""
     from diffusers import UNet2DConditionModel
     from dragtext.sdk.model.diffusers import DiffusersModel
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     small = load_model(device=device)
     unet = UNet2DConditionModel(
         cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280)
     )
+    # The U-Net wants texts of width 768; nothing measures the encoder, so one layer does.
+    text_config = CLIPTextConfig(hidden_size=768, num_hidden_layers=1, num_attention_heads=12)
     return DiffusersModel(
         unet,
         small.vae,  # type: ignore[attr-defined]
-        small.text_encoder,  # type: ignore[attr-defined]
+        CLIPTextModel(text_config),
         small.tokenizer,  # type: ignore[attr-defined]
         alphas_cumprod=small.alphas_cumprod,
         prediction_type="epsilon",
