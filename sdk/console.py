@@ -59,7 +59,7 @@ def interruptible() -> Iterator[Any]:
         if stopped:
             raise KeyboardInterrupt
         stopped = True
-        typer.echo("\nStopping: keeping what has been reached (Ctrl-C again to drop it).", err=True)
+        typer.echo("\nStopping: what has been reached is kept (Ctrl-C again to drop it).", err=True)
 
     previous = signal.signal(signal.SIGINT, on_signal)
     try:
