@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .editor import Editor, edit
     from .errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
     from .model.load import load_model
+    from .rendering import open_result
     from .request import Drag, Settings
     from .result import EditResult
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Settings": "request",
     "edit": "editor",
     "load_model": "model.load",
+    "open_result": "rendering",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "edit",
     "load_model",
+    "open_result",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,21 +14,29 @@ import torch
 from torch import Tensor
 
 from . import cache, identity
-from .drag import dragdiffusion
-from .drag.denoise import denoise
+from .drag import dragdiffusion, dragnoise, freedrag, gooddrag
 from .drag.problem import DragProblem
 from .errors import InterruptedEditError
-from .frame import Frame
-from .images import load_image, load_mask, mask_to_uri, to_pil
+from .frame import Frame, box_around
+from .images import load_image, load_mask, mask_to_uri
 from .memory import memory_errors, peak_memory, start_measuring
 from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
 from .model.load import load_model
 from .model.schedule import TimeGrid, invert
 from .model.taps import low_rank_adapter
 from .request import Drag, Request, Settings, make_drags, make_settings
+from .rendering import Rendering
 from .result import DragReport, EditResult, Phase, Progress, Step, Trace
 
-LOOPS = {"dragdiffusion": dragdiffusion.steps}
+log = logging.getLogger("dragtext")
+
+LOOPS = {
+    "dragdiffusion": dragdiffusion.steps,
+    "dragnoise": dragnoise.steps,
+    "freedrag": freedrag.steps,
+    "gooddrag": gooddrag.steps,
+}
+NATIVE_PIXELS = 1024 * 1024  # pictures up to this area are worked on at their own size
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
@@ -46,9 +55,8 @@ class Editor:
         self.model = model
         self.prompt = prompt
         self._loaded = load_image(image)
-        self.frame = Frame.of(*self._loaded.rgb.shape[:2], multiple=model.size_multiple)
         self._text: TextEmbedding | None = None
-        self._latents: LatentDistribution | None = None
+        self._latents: dict[Frame, LatentDistribution] = {}
         self._identities: dict[str, identity.IdentityWeights] = {}
         self._inverted: dict[tuple, Tensor] = {}
 
@@ -80,12 +88,33 @@ class Editor:
         """
         pairs = make_drags(drags, source_points=source_points, target_points=target_points)
         asked = make_settings(overrides, settings)
-        handles, targets = self.frame.to_grid(pairs)
-        mask_array = None if mask is None else load_mask(mask, self.frame.image)
+        size = self._loaded.rgb.shape[:2]
+        Frame.of(*size).check_points(pairs)
+        mask_array = None if mask is None else load_mask(mask, size)
+        resolved = asked.resolve()
+        frame = self.frame(resolved, pairs, mask_array)
+        handles, targets = frame.to_grid(pairs)
         request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
-        run = _Run(self, asked.resolve(), on_progress, should_stop)
+        run = _Run(self, frame, resolved, on_progress, should_stop)
         with memory_errors():
             return run.edit(request, handles, targets, mask_array, trace)
+
+    def frame(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Frame:
+        """What part of the picture is worked on, and at what size."""
+        height, width = self._loaded.rgb.shape[:2]
+        box = box_around(drags, mask, (height, width)) if settings.crop == "auto" else (0, 0, height, width)
+        native = self.model.native_resolution
+        side = settings.resolution
+        if side is None and (box[2] - box[0]) * (box[3] - box[1]) > NATIVE_PIXELS:
+            side = native
+            if settings.crop == "none":
+                log.warning(
+                    "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. crop='auto' "
+                    "(--crop auto) changes only the part around the drags.",
+                    width, height, side, side,
+                )  # fmt: skip
+        pixels = None if side is None else side * side
+        return Frame.of(height, width, self.model.size_multiple, pixels=pixels, box=box)
 
 
 class _Run:
@@ -94,11 +123,12 @@ class _Run:
     def __init__(
         self,
         editor: Editor,
+        frame: Frame,
         settings: Settings,
         on_progress: OnProgress | None,
         should_stop: ShouldStop | None,
     ) -> None:
-        self.editor, self.model, self.settings = editor, editor.model, settings
+        self.editor, self.frame, self.model, self.settings = editor, frame, editor.model, settings
         self.times = TimeGrid.of(settings.strength or 1.0, settings.inference_steps)
         self.timings: dict[str, float] = {}
         self._report = on_progress or (lambda _event: None)
@@ -113,11 +143,11 @@ class _Run:
         trace: bool,
     ) -> EditResult:
         start_measuring(self.model.device)
-        text = self._encode()
-        weights, key = self._identity(text)
-        frame = self.editor.frame
+        text, latents = self._encode()
+        weights, key = self._identity(text, latents)
+        frame = self.frame
         with low_rank_adapter(self.model.unet, weights):
-            inverted = self._invert(text, key)
+            inverted = self._invert(text, latents, key)
             problem = DragProblem(
                 model=self.model,
                 times=self.times,
@@ -130,23 +160,36 @@ class _Run:
                 settings=self.settings,
             )
             steps, interrupted = self._drag(problem)
-            last = steps[-1]
-            clean = self._denoise(problem, last)
-        with self._timed("decode"):
-            pixels = frame.image_from_model(self.model.decode(clean[1:]))
+        last = steps[-1]
+        loaded = self.editor._loaded
+        rendering = Rendering(
+            model=self.model,
+            settings=self.settings,
+            frame=frame,
+            level=last.level,
+            latent_before=(inverted if last.reference is None else last.reference).cpu(),
+            latent_after=last.latent.cpu(),
+            bottleneck=None if last.bottleneck is None else last.bottleneck.cpu(),
+            text_before=text.embedding.cpu(),
+            text_after=last.text.cpu(),
+            identity={path: (down.cpu(), up.cpu()) for path, (down, up) in weights.items()},
+            original=loaded.rgb,
+            alpha=loaded.alpha,
+            mask=mask,
+        )
+        with self._timed("denoise"):
+            # The drag is over and only this makes it visible, so a stop no longer applies.
+            (image,) = rendering.sweep([1.0], lambda done, total: self._report(Progress("denoise", done, total)))
         trajectory = frame.to_pixels(np.stack([step.handles for step in steps]))
         return EditResult(
-            image=to_pil(pixels, self.editor._loaded.alpha),
+            image=image,
             drags=_reports(request.drags, trajectory),
             trajectory=trajectory,
             losses=tuple(step.loss for step in steps if step.loss is not None),
             reached=last.reached,
             stopped=_ending(last, interrupted),
             steps=sum(step.updated for step in steps),
-            text_before=text.embedding.cpu(),
-            text_after=last.text.cpu(),
-            latent_before=inverted.cpu(),
-            latent_after=last.latent.cpu(),
+            rendering=rendering,
             request=request,
             settings=self.settings,
             model=self.model.name,
@@ -155,21 +198,19 @@ class _Run:
             trace=_trace(problem, steps) if trace else None,
         )
 
-    def _encode(self) -> TextEmbedding:
-        editor = self.editor
+    def _encode(self) -> tuple[TextEmbedding, LatentDistribution]:
+        editor, frame = self.editor, self.frame
         with self._timed("encode"):
             if editor._text is None:
                 editor._text = self.model.encode_text(editor.prompt)
-            if editor._latents is None:
-                image = editor.frame.image_to_model(editor._loaded.rgb)
-                editor._latents = self.model.encode_image(image.to(self.model.device))
-        return editor._text
+            if frame not in editor._latents:
+                image = frame.image_to_model(editor._loaded.rgb)
+                editor._latents[frame] = self.model.encode_image(image.to(self.model.device))
+        return editor._text, editor._latents[frame]
 
-    def _identity(self, text: TextEmbedding) -> tuple[identity.IdentityWeights, str]:
+    def _identity(self, text: TextEmbedding, latents: LatentDistribution) -> tuple[identity.IdentityWeights, str]:
         """The LoRA of this image from memory, from disk, or fitted now; and the key it is cached under."""
         settings, editor = self.settings, self.editor
-        latents = editor._latents
-        assert latents is not None  # set by _encode
         total = settings.lora_steps or 0
         if total == 0:
             return {}, ""
@@ -178,7 +219,7 @@ class _Run:
             self.model.fingerprint,
             str(self.model.dtype),
             editor._loaded.rgb.tobytes(),
-            editor.frame,
+            self.frame,
             editor.prompt,
             (total, settings.lora_lr, settings.lora_rank, settings.lora_batch, settings.seed),
         )
@@ -200,11 +241,9 @@ class _Run:
             editor._identities[key] = weights
         return weights, key
 
-    def _invert(self, text: TextEmbedding, identity_key: str) -> Tensor:
-        key = (self.times, identity_key)
+    def _invert(self, text: TextEmbedding, latents: LatentDistribution, identity_key: str) -> Tensor:
+        key = (self.frame, self.times, identity_key)
         inverted = self.editor._inverted.get(key)
-        latents = self.editor._latents
-        assert latents is not None  # set by _encode
         with self._timed("invert"):
             if inverted is None:
                 with closing(invert(self.model, self.times, latents.mean, text.embedding)) as levels:
@@ -224,23 +263,11 @@ class _Run:
                 if step.diverged and kept:
                     kept.pop()  # its update is what led to NaN
                 kept.append(step)
-                pixels_per_cell = self.editor.frame.padded[0] / problem.grid[0]
-                distance = float(np.mean(step.distances)) * pixels_per_cell
+                distance = float(np.mean(step.distances)) * self.frame.pixels_per_cell
                 self._report(Progress("drag", min(step.iteration + 1, total), total, distance, step))
                 if step.updated and self._stop():
                     return kept, True
         return kept, False
-
-    def _denoise(self, problem: DragProblem, last: Step) -> Tensor:
-        latents = torch.cat([problem.latent, last.latent])
-        text = torch.cat([problem.text.embedding, last.text])
-        levels = denoise(self.model, self.times, latents, text, self.settings)
-        with self._timed("denoise"), closing(levels):
-            for done, level in enumerate(levels, start=1):
-                latents = level
-                # The drag is over and only this makes it visible, so a stop no longer applies.
-                self._report(Progress("denoise", done, len(self.times.timesteps)))
-        return latents
 
     def _tick(self, phase: Phase, done: int, total: int) -> None:
         self._report(Progress(phase, done, total))
@@ -314,10 +341,12 @@ def _ending(last: Step, interrupted: bool) -> Any:
 
 def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:
     done = [step for step in steps if step.updated]
+    bottlenecks = [step.bottleneck for step in done if step.bottleneck is not None]
     shape = (0, *problem.handles.shape)
     return Trace(
         handles=np.stack([s.handles for s in done]) if done else np.zeros(shape),
         loss=np.array([s.loss for s in done], dtype=np.float64),
         latent=torch.cat([problem.latent, *(s.latent for s in done)]).cpu().numpy(),
         text=torch.cat([problem.text.embedding, *(s.text for s in done)]).cpu().numpy(),
+        bottleneck=torch.cat(bottlenecks).cpu().numpy() if bottlenecks else None,
     )

@@ -1,7 +1,8 @@
 """The only module that converts coordinates, sizes and masks.
 
 Outside: (x, y) pixels of the user's image. Inside: (row, col) of the feature grid, which has half the model image's
-resolution. An image whose sides do not suit the model is padded at its right and bottom and cropped back at the end.
+resolution. An image may be cropped to a box and scaled to a working size; sides that do not suit the model are padded at
+the right and bottom and cropped back at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .request import Drag, Point
 
 LATENT_FACTOR = 8
 MIN_MODEL_SIDE = 64
+ROOM, MIN_ROOM, MIN_BOX = 0.35, 24.0, 96.0  # around drags and mask: share of their extent, pixels; least side, pixels
 
 
 def grid_size(height: int, width: int) -> tuple[int, int]:
@@ -44,21 +46,61 @@ def mask_to_latent(mask: np.ndarray, grid: tuple[int, int], latent: tuple[int, i
     return torch.nn.functional.interpolate(halved, latent, mode="nearest")
 
 
+def box_around(
+    drags: Sequence[Drag], mask: np.ndarray | None, image: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) pixels of what `crop="auto"` edits: all points and the mask, with room around them."""
+    points = np.array([p for d in drags for p in (d.source, d.target)], dtype=np.float64)[:, ::-1]
+    low, high = np.floor(points.min(axis=0)), np.floor(points.max(axis=0)) + 1
+    if mask is not None:
+        rows, cols = np.nonzero(np.asarray(mask) > 0)
+        low = np.minimum(low, (rows.min(), cols.min()))
+        high = np.maximum(high, (rows.max() + 1, cols.max() + 1))
+    room = max(MIN_ROOM, ROOM * float((high - low).max()))
+    # A narrow box would give the model nothing to see around the content.
+    room = np.maximum(room, (MIN_BOX - (high - low)) / 2)
+    top, left = (int(v) for v in np.maximum(np.floor(low - room), 0))
+    bottom, right = (int(v) for v in np.minimum(np.ceil(high + room), image))
+    return top, left, bottom, right
+
+
 @dataclass(frozen=True)
 class Frame:
-    """Sizes of one edit, all (height, width): the user's image, the padded image, its latent and feature grids."""
+    """Sizes of one edit, all (height, width): the user's image, the scaled box of it that is worked on, its padding.
+
+    box: (top, left, bottom, right) pixels of the user's image; work: the box's size after scaling.
+    """
 
     image: tuple[int, int]
+    box: tuple[int, int, int, int]
+    work: tuple[int, int]
     padded: tuple[int, int]
 
     @classmethod
-    def of(cls, height: int, width: int, multiple: int = LATENT_FACTOR) -> Frame:
-        """Sides are padded up to a multiple of `multiple` pixels, and to at least 64."""
+    def of(
+        cls,
+        height: int,
+        width: int,
+        multiple: int = LATENT_FACTOR,
+        *,
+        pixels: int | None = None,
+        box: tuple[int, int, int, int] | None = None,
+    ) -> Frame:
+        """Sides are padded up to a multiple of `multiple` pixels, and to at least 64.
+
+        pixels: scale the box to about this area, with sides that need no padding; None keeps its size.
+        box: part of the image to work on; None is all of it.
+        """
 
         def pad(side: int) -> int:
             return max(-(-side // multiple) * multiple, MIN_MODEL_SIDE)
 
-        return cls((height, width), (pad(height), pad(width)))
+        box = box or (0, 0, height, width)
+        size = (box[2] - box[0], box[3] - box[1])
+        if pixels is not None:
+            scale = (pixels / (size[0] * size[1])) ** 0.5
+            size = tuple(max(round(side * scale / multiple) * multiple, MIN_MODEL_SIDE) for side in size)
+        return cls((height, width), box, size, (pad(size[0]), pad(size[1])))
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -68,26 +110,88 @@ class Frame:
     def grid(self) -> tuple[int, int]:
         return grid_size(*self.padded)
 
+    @property
+    def box_size(self) -> tuple[int, int]:
+        """(height, width) of the box in pixels of the user's image."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Working pixels per pixel of the user's image, (vertical, horizontal)."""
+        return self.work[0] / self.box_size[0], self.work[1] / self.box_size[1]
+
+    @property
+    def is_whole(self) -> bool:
+        """The user's image is worked on as it is, neither cropped nor scaled."""
+        return self.work == self.image
+
     def image_to_model(self, rgb: np.ndarray) -> Tensor:
         """HxWx3 uint8 to (1, 3, H', W') float32 in [-1, 1], padded by repeating the border."""
-        (height, width), (tall, wide) = self.image, self.padded
-        padded = cv2.copyMakeBorder(rgb, 0, tall - height, 0, wide - width, cv2.BORDER_REPLICATE)
+        top, left, bottom, right = self.box
+        part = rgb[top:bottom, left:right]
+        if self.work != self.box_size:
+            part = _resize(part, self.work)
+        (height, width), (tall, wide) = self.work, self.padded
+        padded = cv2.copyMakeBorder(part, 0, tall - height, 0, wide - width, cv2.BORDER_REPLICATE)
         return torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 127.5 - 1
 
-    def image_from_model(self, image: Tensor) -> np.ndarray:
-        """(1, 3, H', W') in [0, 1] to HxWx3 uint8, cropped; truncated, not rounded (ALGORITHMS 1.1.6)."""
-        cropped = image[0, :, : self.image[0], : self.image[1]]
-        return (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
+    def image_from_model(
+        self, image: Tensor, original: np.ndarray | None = None, mask: np.ndarray | None = None
+    ) -> np.ndarray:
+        """(1, 3, H', W') in [0, 1] to HxWx3 uint8; truncated, not rounded (ALGORITHMS 1.1.6).
+
+        Where only a scaled or cropped part was worked on, it is pasted into `original` (H, W, 3) with soft edges, and
+        with `mask` only where that allows a change; everything outside the box keeps its bytes.
+        """
+        cropped = image[0, :, : self.work[0], : self.work[1]]
+        part = (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
+        if self.is_whole or original is None:
+            return part
+        top, left, bottom, right = self.box
+        part = _resize(part, self.box_size)
+        share = self._blend(mask)[..., None]
+        result = original.copy()
+        here = original[top:bottom, left:right]
+        mixed = here + share * (part.astype(np.float32) - here)
+        result[top:bottom, left:right] = np.where(share > 0, np.clip(np.rint(mixed), 0, 255), here).astype(np.uint8)
+        return result
+
+    def _blend(self, mask: np.ndarray | None) -> np.ndarray:
+        """(height, width) of the box, 0..1: how much of the new picture is taken."""
+        top, left, bottom, right = self.box
+        height, width = self.box_size
+        edge = max(2.0, 0.06 * min(height, width))
+
+        def ramp(length: int, first: bool, last: bool) -> np.ndarray:
+            """Rises from the box's edges, except where an edge is the image's own."""
+            place = np.arange(length, dtype=np.float32)
+            rise = np.ones(length, np.float32)
+            if not first:
+                rise = np.minimum(rise, place / edge)
+            return rise if last else np.minimum(rise, place[::-1] / edge)
+
+        rows = ramp(height, top == 0, bottom == self.image[0])
+        share = rows[:, None] * ramp(width, left == 0, right == self.image[1])[None]
+        if mask is not None:
+            # The latent's cells are coarse: a change reaches about one cell beyond the mask.
+            reach = int(np.ceil(LATENT_FACTOR / min(self.scale)))
+            soft = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.float32)
+            soft = cv2.dilate(soft, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+            share = share * cv2.blur(soft, (reach, reach))
+        return share
 
     def mask_to_model(self, mask: np.ndarray) -> Tensor:
         """HxW mask to (1, 1, h, w) of 0 and 1; the padding may not change."""
-        (height, width), (tall, wide) = self.image, self.padded
-        padded = np.zeros((tall, wide), np.uint8)
-        padded[:height, :width] = np.asarray(mask) > 0
+        top, left, bottom, right = self.box
+        part = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.uint8)
+        if self.work != self.box_size:
+            part = cv2.resize(part, self.work[::-1], interpolation=cv2.INTER_NEAREST)
+        padded = np.zeros(self.padded, np.uint8)
+        padded[: self.work[0], : self.work[1]] = part
         return mask_to_latent(padded, self.grid, self.latent)
 
-    def to_grid(self, drags: Sequence[Drag]) -> tuple[np.ndarray, np.ndarray]:
-        """Handles and targets, each (n, 2) feature-grid (row, col). Raises InputError for a point off the image."""
+    def check_points(self, drags: Sequence[Drag]) -> None:
+        """Raise InputError for a point off the image."""
         height, width = self.image
         for drag in drags:
             for name, (x, y) in (("handle", drag.source), ("target", drag.target)):
@@ -96,14 +200,34 @@ class Frame:
                         f"The {name} ({x:g}, {y:g}) lies outside the image, whose x goes from 0 to {width - 1} "
                         f"and y from 0 to {height - 1}."
                     )
+
+    def to_grid(self, drags: Sequence[Drag]) -> tuple[np.ndarray, np.ndarray]:
+        """Handles and targets, each (n, 2) feature-grid (row, col). Raises InputError for a point off the image."""
+        self.check_points(drags)
         # Near the far border rounding half to even can leave the grid by one.
         last = np.array(self.grid, dtype=np.float64) - 1
-        sources = points_to_grid([d.source for d in drags], self.padded, self.grid)
-        targets = points_to_grid([d.target for d in drags], self.padded, self.grid)
-        return np.minimum(sources, last), np.minimum(targets, last)
+
+        def convert(points: Sequence[Point]) -> np.ndarray:
+            (top, left, _, _), (down, across) = self.box, self.scale
+            working = [((x - left) * across, (y - top) * down) for x, y in points]
+            return np.minimum(points_to_grid(working, self.padded, self.grid), last)
+
+        return convert([d.source for d in drags]), convert([d.target for d in drags])
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) feature-grid (row, col) to (..., 2) float64 (x, y) pixels of the user's image, inside it."""
-        scale = np.array([self.padded[0] / self.grid[0], self.padded[1] / self.grid[1]])
+        per_cell = np.array([self.padded[0] / self.grid[0], self.padded[1] / self.grid[1]])
+        pixels = np.asarray(points, dtype=np.float64) * per_cell / np.array(self.scale) + np.array(self.box[:2])
         limit = np.array([self.image[1] - 1, self.image[0] - 1], dtype=np.float64)
-        return np.minimum((np.asarray(points, dtype=np.float64) * scale)[..., ::-1], limit)
+        return np.minimum(pixels[..., ::-1], limit)
+
+    @property
+    def pixels_per_cell(self) -> float:
+        """Pixels of the user's image per feature-grid pixel."""
+        return self.padded[0] / self.grid[0] / self.scale[0]
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, 3) uint8 to `size` (height, width), averaging where it shrinks."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -19,7 +19,7 @@ from .errors import InputError
 from .request import Request
 
 MIN_SIDE = 64
-MAX_PIXELS = 4_194_304  # 2048 x 2048; a Stable Diffusion 1.x or 2.x is at home at 512 to 768
+MAX_PIXELS = 64_000_000  # what the model works on is scaled down anyway; below Pillow's own alarm
 MAX_FILE_BYTES = 256 * 2**20
 METADATA_KEY = "dragtext"
 URI_PREFIX = "data:image/png;base64,"
@@ -37,7 +37,7 @@ class LoadedImage:
 def load_image(source: Any) -> LoadedImage:
     """Read a picture from a path, PIL image, HxWx3 or HxWx4 uint8 RGB array, or a picture file's bytes.
 
-    EXIF orientation is applied. Raises InputError for anything unreadable, under 64 px on a side or over 4 megapixels.
+    EXIF orientation is applied. Raises InputError for anything unreadable, under 64 px on a side or over 64 megapixels.
     """
     picture = _array_picture(source) if isinstance(source, np.ndarray) else _open(source, "image")
     _check_size(*picture.size)
@@ -208,7 +208,7 @@ def _open(source: Any, what: str) -> Image.Image:
                 _check_size(*picture.size)  # before the pixels are decoded
             picture.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(f"{name} has too many pixels; resize it to at most 2048x2048 first.") from None
+        raise InputError(f"{name} has too many pixels; resize it to at most 64 megapixels first.") from None
     except UnidentifiedImageError:
         raise InputError(f"{name} is not a picture that can be read; use PNG, JPEG or WebP.") from None
     except (OSError, ValueError, SyntaxError) as error:
@@ -235,8 +235,8 @@ def _check_size(width: int, height: int) -> None:
         raise InputError(f"The image is {width}x{height} pixels; each side must have at least {MIN_SIDE}.")
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"The image is {width}x{height} pixels; the most is {MAX_PIXELS / 1e6:.1f} megapixels "
-            "(2048x2048), so resize it first."
+            f"The image is {width}x{height} pixels; the most is {MAX_PIXELS / 1e6:.0f} megapixels, "
+            "so resize it first."
         )
 
 

@@ -19,10 +19,24 @@ from pydantic import BaseModel, Field, ValidationError
 from .errors import InputError
 
 Point = tuple[float, float]
-METHODS = ("dragdiffusion",)
+METHODS = ("gooddrag", "dragdiffusion", "freedrag", "dragnoise")
 
-# Published values that differ between methods (ALGORITHMS section 7). A setting left at None takes its method's.
+# Published values that differ between methods (ALGORITHMS section 7; where a user interface and a benchmark script of
+# the same authors differ, the benchmark's, which the published numbers come from). A setting left at None takes its
+# method's. A method that is not listed under a name does not use that setting.
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
+    "gooddrag": {
+        "steps": 210,
+        "lr": 0.02,
+        "mask_weight": 0.1,
+        "strength": 0.75,
+        "supervision_radius": 4,
+        "tracking_radius": 12,
+        "displacement": 4.0,
+        "shared_attention": True,
+        "lora_steps": 70,
+        "lora_lr": 5e-4,
+    },
     "dragdiffusion": {
         "steps": 80,
         "lr": 0.01,
@@ -30,8 +44,33 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
         "strength": 0.7,
         "supervision_radius": 1,
         "tracking_radius": 3,
+        "displacement": 1.0,
+        "shared_attention": True,
         "lora_steps": 80,
         "lora_lr": 5e-4,
+    },
+    "freedrag": {
+        "steps": 300,
+        "lr": 0.01,
+        "mask_weight": 10.0,
+        "strength": 0.7,
+        "supervision_radius": 4,
+        "displacement": 5.0,
+        "shared_attention": True,
+        "lora_steps": 200,
+        "lora_lr": 2e-4,
+    },
+    "dragnoise": {
+        "steps": 80,
+        "lr": 0.02,
+        "mask_weight": 0.2,
+        "strength": 0.7,
+        "supervision_radius": 1,
+        "tracking_radius": 3,
+        "displacement": 1.0,
+        "shared_attention": False,
+        "lora_steps": 200,
+        "lora_lr": 2e-4,
     },
 }
 
@@ -39,12 +78,22 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
 class Settings(BaseModel, extra="forbid", frozen=True):
     """Every hyperparameter of an edit. None means the method's published value; `resolve` fills it in."""
 
-    method: Literal["dragdiffusion"] = Field("dragdiffusion", description="base method")
+    method: Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise"] = Field("gooddrag", description="base method")
     text: bool = Field(True, description="optimise the text embedding along with the image (DragText)")
-    gradients: Literal["joint", "paper", "official"] = Field(
+    gradients: Literal["joint", "paper", "official", "repository"] = Field(
         "joint",
-        description="what the optimisers see: one shared backward, the paper's two losses, "
-        "or the published code with its leftovers",
+        description="what the optimisers see: one shared backward, the paper's two losses, the published code with its "
+        "leftovers, or DragText's repository (differs from the former for FreeDrag without text only)",
+    )
+    resolution: int | None = Field(
+        None,
+        ge=64,
+        le=2048,
+        description="work on about this many pixels squared, whatever the picture's size; by default its own size, or "
+        "the model's where it is over a megapixel",
+    )
+    crop: Literal["none", "auto"] = Field(
+        "none", description="auto: edit only a padded box around drags and mask, and paste it back"
     )
     steps: int | None = Field(None, ge=1, le=2000, description="most updates of the drag loop")
     lr: float | None = Field(None, gt=0, le=10, description="Adam step size of the latent")
@@ -64,11 +113,22 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     tracking_radius: int | None = Field(
         None, ge=1, le=64, description="half width of the point search window, feature-grid pixels"
     )
+    displacement: float | None = Field(
+        None, gt=0, le=64, description="how far ahead features are pulled at once, feature-grid pixels"
+    )
     reach_distance: float = Field(
         2.0, gt=0, le=100, description="a point this close to its target has arrived, feature-grid pixels"
     )
-    shared_attention: bool = Field(
-        True, description="let the edited image attend to the original's keys and values in the denoise"
+    expected_loss: float = Field(
+        1.0, gt=0, le=100, description="feature difference that FreeDrag's line search looks for"
+    )
+    inner_steps: int = Field(5, ge=1, le=100, description="most updates per round of FreeDrag")
+    drag_levels: int = Field(7, ge=1, le=500, description="timesteps at which GoodDrag drags")
+    tracks_per_level: int = Field(10, ge=1, le=500, description="point trackings per timestep of GoodDrag")
+    steps_per_track: int = Field(3, ge=1, le=100, description="updates per point tracking of GoodDrag")
+    patience: int = Field(5, ge=1, le=500, description="trackings without movement after which GoodDrag ends")
+    shared_attention: bool | None = Field(
+        None, description="let the edited image attend to the original's keys and values in the denoise"
     )
     shared_attention_stages: int = Field(
         2, ge=1, le=4, description="how many of the last decoder stages share attention"

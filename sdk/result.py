@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from .request import Point, Request, Settings
+
+if TYPE_CHECKING:
+    from .rendering import Rendering
 
 Phase = Literal["identity", "invert", "drag", "denoise"]
 
@@ -23,6 +27,9 @@ class Step:
     handles: (n, 2) float64 feature-grid (row, col), where this iteration believes the handles are.
     distances: n distances to the targets, feature-grid pixels.
     latent: (1, 4, h, w) float32 after the update; text: (1, 77, D) float32 after the update.
+    bottleneck: what DragNoise optimises, the mid block's output (1, C, h', w') float32; None for the other methods.
+    level: index into the edit's timesteps at which `latent` lives; GoodDrag goes down as it drags.
+    reference: (1, 4, h, w), the original's latent at that level; None is the inverted latent.
     loss: motion and background loss, None where the iteration only looked and did not update.
     reached: all points are within `reach_distance`.
     diverged: the loss became NaN; latent and text are the last ones with a finite loss.
@@ -36,6 +43,9 @@ class Step:
     loss: float | None = None
     reached: bool = False
     diverged: bool = False
+    bottleneck: Tensor | None = None
+    level: int = 0
+    reference: Tensor | None = None
 
     @property
     def updated(self) -> bool:
@@ -61,18 +71,21 @@ class Trace:
     """What the loop did, K iterations with n points. Row 0 of `latent` and `text` is before any update.
 
     handles (K, n, 2) feature-grid (row, col) as used by each iteration; loss (K,); latent (K+1, 4, h, w);
-    text (K+1, 77, D). All float32 but handles and loss, which are float64.
+    text (K+1, 77, D); bottleneck (K, C, h', w') after each update, for DragNoise only, whose latent stays. All float32
+    but handles and loss, which are float64.
     """
 
     handles: np.ndarray
     loss: np.ndarray
     latent: np.ndarray
     text: np.ndarray
+    bottleneck: np.ndarray | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz with the four arrays."""
+        """Write an .npz with the arrays."""
+        arrays = {name: value for name, value in vars(self).items() if value is not None}
         with Path(path).open("wb") as file:
-            np.savez_compressed(file, handles=self.handles, loss=self.loss, latent=self.latent, text=self.text)
+            np.savez_compressed(file, **arrays)
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class EditResult:
     trajectory: (K, n, 2) float64, (x, y) pixels of the user's image at each iteration; the last row is the end.
     losses: K numbers. reached: all points within `reach_distance` of their targets.
     stopped: why the loop ended: "reached", "steps" (all used), "interrupted", "diverged" (NaN; last good state kept).
-    text_before, text_after: (1, 77, D) float32 on the CPU. latent_before, latent_after: (1, 4, h, w) likewise.
+    rendering: what `at` and `sweep` draw from: both ends of the edit, latents and embeddings, on the CPU.
     request: prompt, drags, mask and settings as given; settings: the same with every default filled in.
     timings: seconds per phase (identity, invert, drag, denoise, encode, decode).
     peak_memory: bytes, of the device on CUDA and of the process elsewhere.
@@ -109,10 +122,7 @@ class EditResult:
     reached: bool
     stopped: Literal["reached", "steps", "interrupted", "diverged"]
     steps: int
-    text_before: Tensor
-    text_after: Tensor
-    latent_before: Tensor
-    latent_after: Tensor
+    rendering: Rendering
     request: Request
     settings: Settings
     model: str
@@ -120,8 +130,40 @@ class EditResult:
     peak_memory: int = 0
     trace: Trace | None = None
 
+    @property
+    def text_before(self) -> Tensor:
+        """(1, 77, D) float32, the prompt's embedding."""
+        return self.rendering.text_before
+
+    @property
+    def text_after(self) -> Tensor:
+        """(1, 77, D) float32, the optimised embedding."""
+        return self.rendering.text_after
+
+    @property
+    def latent_before(self) -> Tensor:
+        """(1, 4, h, w) float32, the original's latent where the denoise takes over."""
+        return self.rendering.latent_before
+
+    @property
+    def latent_after(self) -> Tensor:
+        """(1, 4, h, w) float32, the dragged latent at the same level."""
+        return self.rendering.latent_after
+
+    def at(self, v: float, text: float | None = None) -> Image.Image:
+        """The picture at `start + v * (end - start)`; see `Rendering.at`."""
+        return self.rendering.at(v, text)
+
+    def sweep(self, values: Sequence[float | tuple[float, float]]) -> list[Image.Image]:
+        """A picture per value; see `Rendering.sweep`."""
+        return self.rendering.sweep(values)
+
     def save(self, path: str | Path) -> Path:
         """Write the image; a PNG carries the whole request, which `--request` and `read_request` read back."""
         from .images import save_image
 
         return save_image(self.image, path, self.request)
+
+    def save_state(self, path: str | Path) -> Path:
+        """Write a .safetensors file from which `sdk.open_result` renders again in another process."""
+        return self.rendering.save(path, self.request)

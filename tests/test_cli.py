@@ -18,7 +18,7 @@ from PIL import Image
 
 from .tiny import write_diffusers_folder
 
-FAST = ["--steps", "3", "--lora-steps", "2", "--inference-steps", "8"]
+FAST = ["--method", "dragdiffusion", "--steps", "3", "--lora-steps", "2", "--inference-steps", "8"]
 
 
 @pytest.fixture(scope="module")

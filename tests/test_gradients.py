@@ -31,7 +31,7 @@ def make_problem(model, mask=True, **settings):
         targets=TARGETS,
         grid=(32, 32),
         mask=latent_mask,
-        settings=make_settings({"lora_steps": 0, "steps": 3, **settings}).resolve(),
+        settings=make_settings({"method": "dragdiffusion", "lora_steps": 0, "steps": 3, **settings}).resolve(),
     )
 
 

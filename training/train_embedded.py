@@ -44,7 +44,7 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     """CLIP-style byte-level BPE whose merges are learnt from the captions until every word is one token."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     symbols = [chr(c) for c in printable] + [chr(256 + k) for k in range(256 - len(printable))]
-    words = Counter(w for seed in range(3000) for w in re.findall(r"[a-z]+", make_scene(seed).caption))
+    words = Counter(w for seed in range(3000) for w in re.findall(r"[a-z]+", make_scene(seed).describe(places=True)))
     pieces = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
     merges: list[tuple[str, str]] = []
     while True:
@@ -86,7 +86,7 @@ def new_autoencoder() -> AutoencoderKL:
         latent_channels=4,
         block_out_channels=(16, 32, 64, 64),
         layers_per_block=1,
-        norm_num_groups=8,  # two channels per group at least: with one, a flat image loses its colour
+        norm_num_groups=4,  # few groups: with one channel per group a flat image loses its colour
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
     )
@@ -124,72 +124,90 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
+def autoencoder_batch(rng: np.random.Generator, whole: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels (n, 3, s, s) in [-1, 1] and weights (n, 1, s, s): a whole scene, or quarters of crowded small ones."""
+    if whole:
+        scenes = [make_scene(int(s)) for s in rng.integers(0, FIRST_EVALUATION_SEED, 1)]
+    else:
+        seeds = rng.integers(0, FIRST_EVALUATION_SEED, 2)
+        scenes = [make_scene(int(s), 192, count=4, overlap=True) for s in seeds]
+    images = np.stack([render(s) for s in scenes])
+    # Most of a scene is background; what lies on an object counts four times.
+    masks = [np.any([object_mask(o, s.size) for o in s.objects], axis=0) for s in scenes]
+    weights = 1 + 3 * np.stack(masks)[..., None]
+    stacked = np.concatenate([images, weights], axis=3)
+    if not whole:
+        half = images.shape[1] // 2
+        stacked = np.concatenate([stacked[:, y : y + half, x : x + half] for y in (0, half) for x in (0, half)])
+        stacked = stacked[rng.permutation(len(stacked))[:4]]
+    batch = torch.from_numpy(np.ascontiguousarray(stacked)).permute(0, 3, 1, 2).float()
+    return batch[:, :3] / 127.5 - 1, batch[:, 3:] / batch[:, 3:].mean()
+
+
 def train_autoencoder(work: Path, minutes: float, decoder_only: bool = False) -> None:
-    """Crops, then whole images; L1 with colour and objects weighted up, L2, edges, a trace of KL.
+    """Crowded crops, then whole images; L1 and L2 with colour and objects weighted up, a trace of KL, averaged weights.
 
     decoder_only: go on with the decoder on whole images, beside the U-Net's training: the latents stay what they were.
     """
     path = work / ("decoder.pt" if decoder_only else "autoencoder.pt")
     model = new_autoencoder().to(memory_format=torch.channels_last)
     if decoder_only:
-        model.load_state_dict(restore(work / "autoencoder.pt")["model"])
+        model.load_state_dict(restore(work / "autoencoder.pt")["average"])
         model.encoder.requires_grad_(False)
         model.quant_conv.requires_grad_(False)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
+    average = copy.deepcopy(model).requires_grad_(False)
+    peak = 1e-3 if decoder_only else 2e-3
+    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
     state = restore(path)
     step, spent = 0, 0.0
     if state:
         model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, spent = state["step"], state["spent"]
-    rng = np.random.default_rng(step)
-    scenes = [make_scene(int(s)) for s in rng.integers(0, FIRST_EVALUATION_SEED, 500)]
-    images = np.stack([render(s) for s in scenes])
-    # Most of a scene is background; what lies on an object counts five times.
-    weights = np.stack([1 + 4 * np.any([object_mask(o, 256) for o in s.objects], axis=0) for s in scenes])
+    rng = np.random.default_rng([step, int(decoder_only)])
     begin = saved = time.time()
+    recent: list[float] = []
+
+    def checkpoint(total: float) -> None:
+        weights = {"model": model.state_dict(), "average": average.state_dict()}
+        save({**weights, "optimiser": optimiser.state_dict(), "step": step, "spent": total}, path)
+
     while spent + time.time() - begin < minutes * 60:
         share = (spent + time.time() - begin) / (minutes * 60)
         for group in optimiser.param_groups:
-            group["lr"] = float(1e-4 + 1.9e-3 * 0.5 * (1 + np.cos(np.pi * share)) * min(1.0, (step + 1) / 50))
-        # Crops are cheap and teach the local code; but group normalisation sees a whole image's statistics in use, so
-        # the second half of the time goes to whole images.
-        if share < 0.5 and not decoder_only:
-            size, batch = 64, 8
-        else:
-            size, batch = 256, 2
-        crops, crop_weights = [], []
-        for index in rng.integers(0, len(scenes), batch):
-            centre = np.add(scenes[index].objects[0].centre, rng.uniform(-35, 35, 2))
-            x, y = np.clip(centre - size / 2, 0, 256 - size).astype(int)
-            crops.append(images[index, y : y + size, x : x + size])
-            crop_weights.append(weights[index, y : y + size, x : x + size])
-        pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        weight = torch.from_numpy(np.stack(crop_weights)).float()[:, None]
-        weight = weight / weight.mean()
-        posterior = model.encode(pixels).latent_dist
+            group["lr"] = float(peak * min(1.0, (step + 1) / 50) * max(0.03, 0.5 * (1 + np.cos(np.pi * share))))
+        # Crowded crops teach the local code for little time; but group normalisation sees a whole image's statistics
+        # in use, so the last part goes to whole images.
+        pixels, weight = autoencoder_batch(rng, whole=decoder_only or share > 0.65 or step % 8 == 7)
+        posterior = model.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
         decoded = model.decode(posterior.mode() + 0.1 * torch.randn_like(posterior.mean)).sample
         error = decoded - pixels
-        edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
         # Brightness is learnt within minutes; colour lags far behind unless it counts more.
         chroma = error - error.mean(dim=1, keepdim=True)
-        loss = (weight * (error.abs() + 4 * chroma.abs() + 4 * error.square())).mean() + 0.3 * edges
+        loss = (weight * (error.abs() + 4 * error.square() + 8 * chroma.square())).mean()
         loss = loss + 1e-6 * posterior.kl().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         step += 1
-        if step % 50 == 0:
-            psnr = 10 * np.log10(4 / error.detach().square().mean().item())
+        follow(average, model, min(0.995, step / (step + 20)))
+        recent.append(error.detach().square().mean().item())
+        if step % 100 == 0:
+            psnr = 10 * np.log10(4 / np.mean(recent[-100:]))
             print(f"autoencoder step {step} loss {loss.item():.4f} psnr {psnr:.1f} share {share:.2f}", flush=True)
         if time.time() - saved > SAVE_EVERY:
             saved = time.time()
-            total = spent + saved - begin
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": total}
-            save(state, path)
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": minutes * 60}
-    save(state, path)
+            checkpoint(spent + saved - begin)
+    checkpoint(minutes * 60)
+
+
+@torch.no_grad()
+def follow(average: torch.nn.Module, model: torch.nn.Module, keep: float) -> None:
+    """Exponential moving average of the weights."""
+    for slow, fast in zip(average.parameters(), model.parameters()):
+        slow.lerp_(fast, 1 - keep)
 
 
 @torch.no_grad()
@@ -199,7 +217,7 @@ def cache_latents(work: Path, count: int) -> None:
     if path.exists():
         return
     model = new_autoencoder().eval()
-    model.load_state_dict(restore(work / "autoencoder.pt")["model"])
+    model.load_state_dict(restore(work / "autoencoder.pt")["average"])
     latents = []
     for start in range(0, count, 4):
         images = np.stack([render(make_scene(seed, SCENE_SIZE)) for seed in range(start, min(start + 4, count))])
@@ -216,9 +234,7 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
     cached = restore(work / "latents.pt")
     latents = cached["latents"] * cached["scale"]
     tokenizer = build_tokenizer(work / "tokenizer")
-    captions = [make_scene(seed, SCENE_SIZE).caption for seed in range(len(latents))]
-    ids = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
-    empty = tokenizer([""], padding="max_length", max_length=77, return_tensors="pt").input_ids[0]
+    scenes = [make_scene(seed, SCENE_SIZE) for seed in range(len(latents))]
     abar = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 
     unet = new_unet().to(memory_format=torch.channels_last)
@@ -249,8 +265,12 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
         picked = torch.randint(0, len(latents), (batch,), generator=generator)
         corners = torch.randint(0, (SCENE_SIZE - 256) // 8 + 1, (batch, 2), generator=generator)
         clean = torch.stack([latents[i, :, y : y + 32, x : x + 32] for i, (y, x) in zip(picked, corners)])
-        tokens = ids[picked].clone()
-        tokens[torch.rand(batch, generator=generator) < 0.1] = empty
+        dice = torch.rand(batch, generator=generator).tolist()
+        captions = [
+            "" if die < 0.1 else scenes[i].describe(die < 0.5, (8.0 * x, 8.0 * y, 256.0))
+            for i, (y, x), die in zip(picked.tolist(), corners.tolist(), dice)
+        ]
+        tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
         timesteps = torch.randint(0, 1000, (batch,), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         level = abar[timesteps][:, None, None, None]
@@ -285,7 +305,7 @@ def export(work: Path, target: Path) -> None:
     tokenizer = build_tokenizer(folder / "tokenizer")
     vae = new_autoencoder()
     decoder = work / "decoder.pt"
-    vae.load_state_dict(restore(decoder if decoder.exists() else work / "autoencoder.pt")["model"])
+    vae.load_state_dict(restore(decoder if decoder.exists() else work / "autoencoder.pt")["average"])
     vae.register_to_config(scaling_factor=round(restore(work / "latents.pt")["scale"], 5))
     models = torch.nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)})
     models.load_state_dict(restore(work / "unet.pt")["average"])

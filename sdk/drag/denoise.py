@@ -1,4 +1,4 @@
-"""The final denoise, reference and edited latent side by side (ALGORITHMS 1.7, 1.8)."""
+"""The final denoise, reference and edited latents side by side (ALGORITHMS 1.7, 1.8)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..model.base import DiffusionModel
 from ..model.schedule import TimeGrid, ddim_step
-from ..model.taps import share_attention
+from ..model.taps import replace_mid, share_attention
 from ..request import Settings
 
 
@@ -21,14 +21,21 @@ def denoise(
     latents: Tensor,
     text: Tensor,
     settings: Settings,
+    *,
+    level: int = 0,
+    bottleneck: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Deterministic DDIM from `times.start` down to a clean latent, yielding after every step.
+    """Deterministic DDIM from `times.timesteps[level]` down to clean latents, yielding after every step.
 
-    latents: (2, 4, h, w) [reference, edited]; text: (2, 77, D) likewise. From step `shared_attention_start` on the
-    edited item attends to the reference's keys and values. Yields (2, 4, h, w).
+    latents: (n, 4, h, w); text: (n, 77, D) likewise. With `shared_attention` item 0 is the reference, to whose keys
+    and values all others attend from the `shared_attention_start`-th of these steps on.
+    bottleneck: what takes the mid block's place (1, C, h', w') and how far for each item (n, 1, 1, 1); DragNoise's
+    propagation, see `replace_mid`. Yields (n, 4, h, w); nothing where the latents are clean already.
     """
     with ExitStack() as stack:
-        for index, timestep in enumerate(times.timesteps):
+        if bottleneck is not None:
+            stack.enter_context(replace_mid(model, *bottleneck))
+        for index, timestep in enumerate(times.timesteps[level:]):
             if settings.shared_attention and index == settings.shared_attention_start:
                 stack.enter_context(share_attention(model, settings.shared_attention_stages))
             prediction = model.predict(latents, timestep, text)

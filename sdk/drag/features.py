@@ -7,6 +7,7 @@ the same numbers for a thousandth of the work (ALGORITHMS section 8, point 4).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,3 +56,10 @@ def window_positions(centre: float, radius: int, size: int) -> np.ndarray:
     """Whole positions within `radius` of `floor(centre)`, cropped to [0, size)."""
     middle = int(np.floor(centre))
     return np.arange(max(0, middle - radius), min(size, middle + radius + 1))
+
+
+def window_offsets(centres: Sequence[float], radius: int, size: int) -> np.ndarray:
+    """Whole offsets within `radius` that stay in [0, size) around `floor` of every one of the centres."""
+    low = min(int(np.floor(c)) for c in centres)
+    high = max(int(np.floor(c)) for c in centres)
+    return np.arange(max(-radius, -low), min(radius, size - 1 - high) + 1)

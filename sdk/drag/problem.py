@@ -13,13 +13,14 @@ from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import features_and_prediction, features_only
 from ..request import Settings
 from .features import FeatureMap
+from .motion import background_loss
 
 
 @dataclass(frozen=True)
 class DragProblem:
     """One drag to solve.
 
-    times: the timesteps of the edit; the loop works at `times.start`.
+    times: the timesteps of the edit; a loop starts at the first of them.
     latent: (1, 4, h, w) float32, inverted to that timestep; text: the prompt's embedding.
     handles, targets: (n, 2) float64 whole (row, col) on the feature grid of size `grid`.
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
@@ -40,19 +41,26 @@ class DragProblem:
     def protects_background(self) -> bool:
         return self.mask is not None and self.settings.mask_weight > 0
 
-    def evaluate(self, latent: Tensor, text: Tensor) -> tuple[FeatureMap, Tensor | None]:
-        """Feature map, and the denoised `x_prev` where the background term needs it.
+    def evaluate(
+        self, latent: Tensor, text: Tensor, *, level: int = 0, full: bool | None = None
+    ) -> tuple[FeatureMap, Tensor | None]:
+        """Feature map, and the denoised `x_prev` where it is needed.
 
-        Without a mask the forward ends at the feature block: a quarter of it is never computed.
+        level: index into `times.timesteps`. full: whether to go on to `x_prev`; by default only for the background
+        term, since without it the forward ends at the feature block and a quarter of it is never computed.
         """
-        block, start = self.settings.feature_block, self.times.start
-        if not self.protects_background:
-            return FeatureMap(features_only(self.model, latent, start, text, block), self.grid), None
-        native, prediction = features_and_prediction(self.model, latent, start, text, block)
-        return FeatureMap(native, self.grid), ddim_step(self.model, self.times, prediction, latent, start)
+        block, timestep = self.settings.feature_block, self.times.timesteps[level]
+        if not (self.protects_background if full is None else full):
+            return FeatureMap(features_only(self.model, latent, timestep, text, block), self.grid), None
+        native, prediction = features_and_prediction(self.model, latent, timestep, text, block)
+        return FeatureMap(native, self.grid), ddim_step(self.model, self.times, prediction, latent, timestep)
 
-    @torch.no_grad()
-    def look(self, latent: Tensor, text: Tensor) -> FeatureMap:
-        """The feature map alone, without gradient."""
-        native = features_only(self.model, latent, self.times.start, text, self.settings.feature_block)
-        return FeatureMap(native, self.grid)
+    def weighted_background(self, previous: Tensor | None, start: Tensor | None) -> Tensor | None:
+        """`mask_weight` times the sum of changes outside the mask; None where nothing is protected."""
+        if previous is None or start is None or self.mask is None:
+            return None
+        return self.settings.mask_weight * background_loss(previous, start, self.mask)
+
+    def active(self, left: np.ndarray) -> np.ndarray:
+        """(n,) bool: the pairs that have not arrived. left: (n,) distances in grid pixels."""
+        return left >= self.settings.reach_distance

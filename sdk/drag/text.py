@@ -5,11 +5,13 @@ One class serves every method that optimises a tensor `x` (a latent or a bottlen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from .problem import DragProblem
 
 
@@ -24,16 +26,30 @@ def regulariser_gradient(text: Tensor, problem: DragProblem) -> Tensor:
     return gradient * problem.settings.text_weight
 
 
+def check_loss(loss: Tensor, first: bool) -> float | None:
+    """The loss as a number, or None once it is not finite. Raises ModelError if it never was."""
+    value = float(loss.detach())
+    if math.isfinite(value):
+        return value
+    if first:
+        raise ModelError("The model gives NaN on this image before anything was changed; use --dtype float32.")
+    return None
+
+
 @dataclass
 class Gradients:
     """Turns the losses of one iteration into the gradients that the optimisers step on.
 
-    joint: one backward of motion + background for both. paper: the text sees the motion loss only. official: what
-    the published code computes: the text sees the motion loss twice and the background once, its regulariser counts
-    once per active pair, and the latent also sees the previous iteration's motion gradient.
+    joint: one backward of motion + background for both. paper: the text sees the motion loss only. official (and
+    repository, the same here): what the published code computes: the text sees the motion loss twice and the
+    background once and, where `leaks`, its regulariser counts once per active pair and the optimised tensor also sees
+    the previous iteration's motion gradient.
+    leaks: whether the method's published loop fails to clear gradients between its two backward passes (DragDiffusion
+    and DragNoise do, GoodDrag does not).
     """
 
     problem: DragProblem
+    leaks: bool = True
     _leftover: Tensor | None = None
     _scale: float = field(init=False)
 
@@ -49,28 +65,30 @@ class Gradients:
         motion: 0-d motion loss; background: 0-d weighted background loss or None; active: number of supervised pairs.
         """
         settings = self.problem.settings
+        loss = motion if background is None else motion + background
         if not settings.text:
-            loss = motion if background is None else motion + background
-            return self._grad(loss, (x,))[0], None
+            return self.of(loss, (x,))[0], None
         regulariser = regulariser_gradient(text, self.problem)
         if settings.gradients == "joint":
-            loss = motion if background is None else motion + background
-            x_gradient, text_gradient = self._grad(loss, (x, text))
+            x_gradient, text_gradient = self.of(loss, (x, text))
             return x_gradient, text_gradient + regulariser
-        motion_x, motion_text = self._grad(motion, (x, text), keep=background is not None)
+        motion_x, motion_text = self.of(motion, (x, text), keep=background is not None)
         if settings.gradients == "paper":
-            x_gradient = motion_x if background is None else motion_x + self._grad(background, (x,))[0]
+            x_gradient = motion_x if background is None else motion_x + self.of(background, (x,))[0]
             return x_gradient, motion_text + regulariser
         x_gradient, text_gradient = motion_x, 2 * motion_text
         if background is not None:
-            background_x, background_text = self._grad(background, (x, text))
+            background_x, background_text = self.of(background, (x, text))
             x_gradient, text_gradient = x_gradient + background_x, text_gradient + background_text
+        if not self.leaks:
+            return x_gradient, text_gradient + regulariser
         if self._leftover is not None:
             x_gradient = x_gradient + self._leftover
         self._leftover = motion_x
         return x_gradient, text_gradient + active * regulariser
 
-    def _grad(self, loss: Tensor, inputs: tuple[Tensor, ...], keep: bool = False) -> tuple[Tensor, ...]:
+    def of(self, loss: Tensor, inputs: tuple[Tensor, ...], keep: bool = False) -> tuple[Tensor, ...]:
+        """Gradients of one loss, scaled in half precision. keep: another one is taken on the same graph."""
         if self._scale == 1.0:
             return torch.autograd.grad(loss, inputs, retain_graph=keep)
         while True:

@@ -31,8 +31,12 @@ class DecoderStage:
 
 @dataclass(frozen=True)
 class UNetLayout:
-    """Where the interventions go: the mid block and the four decoder stages, coarse to fine."""
+    """Where the interventions go: the mid block and the four decoder stages, coarse to fine.
 
+    encoder: all modules before the mid block that depend on latent, timestep and text only, in order.
+    """
+
+    encoder: tuple[nn.Module, ...]
     mid: nn.Module
     stages: tuple[DecoderStage, DecoderStage, DecoderStage, DecoderStage]
 
@@ -75,6 +79,7 @@ class DiffusionModel(ABC):
             interface in both directions; `predict` converts.
         alphas_cumprod: (1000,) float64 on the CPU, the training schedule's cumulative alphas.
         prediction_type: what the U-Net predicts.
+        native_resolution: side in pixels of the square pictures that the model was made for.
         size_multiple: image sides must be multiples of this many pixels (8 for diffusers).
         fingerprint: a string that changes when the weights change; part of every cache key.
         name: short name for messages and metadata.
@@ -86,6 +91,7 @@ class DiffusionModel(ABC):
     dtype: torch.dtype
     alphas_cumprod: Tensor
     prediction_type: PredictionType
+    native_resolution: int = 512
     size_multiple: int = 8
     fingerprint: str
     name: str

@@ -60,9 +60,11 @@ class DiffusersModel(DiffusionModel):
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)
         self.prediction_type = prediction_type
         self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or 0.18215)
+        self.native_resolution = 8 * int(getattr(unet.config, "sample_size", None) or 64)
         self.name = name
         first, second, third, last = (DecoderStage(block, (block,)) for block in unet.up_blocks)
-        self.layout = UNetLayout(unet.mid_block, (first, second, third, last))
+        encoder = (unet.conv_in, *unet.down_blocks)
+        self.layout = UNetLayout(encoder, unet.mid_block, (first, second, third, last))
         set_attention(unet, attention)
         self.fingerprint = _fingerprint(self)
 

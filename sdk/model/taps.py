@@ -5,9 +5,10 @@ The model's parameters, buffers and hooks are after each block exactly what they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,52 @@ def features_and_prediction(
     with tap_features(model, block, stop=False) as tap:
         prediction = model.predict(latent, timestep, text)
         return tap.take(), prediction
+
+
+@contextmanager
+def replace_mid(model: DiffusionModel, bottleneck: Tensor, share: Tensor | None = None) -> Iterator[None]:
+    """Put `bottleneck` in the place of the mid block's output.
+
+    bottleneck: (1 or n, C, h, w). share: (n, 1, 1, 1), how far each item goes from its own output (0) to the
+    bottleneck (1), beyond 1 further; None is all the way.
+    """
+
+    def replace(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        wanted = bottleneck.to(output.dtype).expand_as(output)
+        return wanted if share is None else torch.lerp(output, wanted, share.to(output))
+
+    with hooks() as handles:
+        handles.append(model.layout.mid.register_forward_hook(replace))
+        yield
+
+
+@contextmanager
+def remember(modules: Sequence[nn.Module], outputs: dict[nn.Module, Any]) -> Iterator[None]:
+    """Modules whose output is in `outputs` return that; the others compute once and put theirs there.
+
+    For the part of a U-Net whose inputs stay the same. A hook cannot keep a module from computing, so for the duration
+    the instance gets a `forward` of its own in front of its class's; forward hooks still run.
+    """
+
+    def once(module: nn.Module, forward: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if module not in outputs:
+                outputs[module] = forward(*args, **kwargs)
+            return outputs[module]
+
+        return call
+
+    before = {module: module.__dict__.get("forward") for module in modules}
+    try:
+        for module in modules:
+            module.forward = once(module, module.forward)
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None:
+                module.__dict__.pop("forward", None)
+            else:
+                module.forward = forward
 
 
 def self_attentions(stage: DecoderStage) -> list[nn.Module]:

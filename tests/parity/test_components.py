@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from dragtext.sdk.drag.features import FeatureMap
+from dragtext.sdk.drag.freedrag import sample, search, template_weight
 from dragtext.sdk.drag.tracking import handle_features, track
 from dragtext.sdk.frame import Frame, mask_to_latent, points_to_grid
 from dragtext.sdk.model.schedule import TimeGrid, alpha_bar, ddim_step, invert, to_epsilon_x0
 from dragtext.sdk.model.taps import features_and_prediction, features_only, share_attention
+from dragtext.sdk.request import make_settings
 
 
 def close(actual, expected, limit=1e-4):
@@ -108,3 +111,35 @@ def test_points_and_mask_of_an_odd_image(components):
     assert np.array_equal(points, components["prep_points_rc"])
     latent = mask_to_latent(components["prep_mask"], grid, components["prep_mask_latent"].shape)
     assert np.array_equal(latent[0, 0].numpy(), components["prep_mask_latent"])
+
+
+@pytest.mark.parametrize("expected", ["0.2", "0.6"])
+@pytest.mark.parametrize("state", ["normal", "keep", "rollback"])
+def test_freedrag_line_search(components, state, expected):
+    """op_fd_search_*_par: loss at first, loss at the end, success threshold (half of l where it matters), d_max, flag."""
+    features = FeatureMap(torch.from_numpy(components["op_F1"]), components["op_F1"].shape[2:])
+    template = torch.from_numpy(components["op_fd_samples"]).T.reshape(-1, 5, 5)
+    first, end, threshold, reach, forward = components[f"op_fd_search_{state}_L{expected}_par"].tolist()
+    settings = make_settings(
+        {
+            "method": "freedrag",
+            "expected_loss": float(expected),
+            "displacement": reach,
+            "supervision_radius": 2,
+        }
+    ).resolve()
+    # The threshold is an argument of its own there; only on which side of it the loss lies matters.
+    end_loss = end if (end < threshold) == (end < 0.5 * float(expected)) else 0.4 * float(expected)
+    centre = components["op_fd_centre"].astype(np.float64)
+    target = components["op_fd_target"].astype(np.float64)
+    found, went_on = search(features, template, centre, target, first, end_loss, settings)
+    assert np.allclose(found, components[f"op_fd_search_{state}_L{expected}"], atol=1e-4)
+    assert went_on == bool(forward)
+
+
+def test_freedrag_samples_and_template_weight(components):
+    features = FeatureMap(torch.from_numpy(components["op_F0"]), components["op_F0"].shape[2:])
+    patch = sample(features, components["op_fd_centre"].astype(np.float64), 2)
+    close(patch.flatten(1).T, components["op_fd_samples"], 1e-4)
+    weights = [template_weight(float(loss), 1.0) for loss in components["op_fd_lambda_loss"]]
+    close(weights, components["op_fd_lambda_l1"], 1e-6)

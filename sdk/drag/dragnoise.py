@@ -1,0 +1,34 @@
+"""DragNoise (Liu et al., CVPR 2024, arXiv 2404.01050): the U-Net's mid-block output is optimised (ALGORITHMS 4, 6.3).
+
+The latent stays as it is; the optimised bottleneck takes the mid block's place in every step of the denoise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..model.taps import features_only, remember, replace_mid
+from ..result import Step
+from .features import FeatureMap
+from .problem import DragProblem
+from .supervised import pull
+
+
+def steps(problem: DragProblem) -> Iterator[Step]:
+    """One `Step` per update of the bottleneck (and the text embedding), and a last one that only looks."""
+    model = problem.model
+    with torch.no_grad():
+        start = features_only(model, problem.latent, problem.times.start, problem.text.embedding, block=0).float()
+
+    # Without text nothing before the bottleneck ever changes: the encoder and the mid block are computed once.
+    constant = () if problem.settings.text else (*model.layout.encoder, model.layout.mid)
+    outputs: dict = {}
+
+    def evaluate(bottleneck: Tensor, text: Tensor) -> tuple[FeatureMap, Tensor | None]:
+        with remember(constant, outputs), replace_mid(model, bottleneck):
+            return problem.evaluate(problem.latent, text)
+
+    return pull(problem, start, evaluate, lambda b: {"latent": problem.latent, "bottleneck": b})

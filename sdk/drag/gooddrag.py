@@ -1,0 +1,114 @@
+"""GoodDrag (Zhang et al., ICLR 2025, arXiv 2404.07206): dragging alternates with denoising (ALGORITHMS 5, 6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ..model.schedule import ddim_step
+from ..result import Step
+from .motion import motion_loss
+from .problem import DragProblem
+from .text import Gradients, check_loss
+from .tracking import distances, handle_features, track
+from .variable import Variable
+
+
+def steps(problem: DragProblem) -> Iterator[Step]:
+    """One `Step` per update, and a last one at the level where the plain denoise takes over.
+
+    At each of the first `drag_levels` timesteps the latent is dragged (`tracks_per_level` times `steps_per_track`
+    updates, tracking after each of the former) and then denoised by one step. Features are compared with those of the
+    original trajectory at the same timestep. Dragging ends for good when every point has arrived, when no point moved
+    in `patience` trackings in a row, or after `steps` updates.
+    """
+    settings, targets = problem.settings, problem.targets
+    model, times = problem.model, problem.times
+    levels = min(settings.drag_levels, len(times.timesteps))
+    originals, reference = [], [problem.latent]
+    with torch.no_grad():
+        for level in range(levels):
+            features, previous = problem.evaluate(reference[-1], problem.text.embedding, level=level, full=True)
+            assert previous is not None  # full
+            originals.append(features)
+            reference.append(previous)
+
+    text_lr = settings.text_lr if settings.text else None
+    text = Variable(problem.text.embedding, text_lr)
+    gradients = Gradients(problem, leaks=False)
+    # The published text variant begins every level with the original embedding and can so lose all it had learnt.
+    restarts = settings.gradients in ("official", "repository")
+    handles, latent = problem.handles, problem.latent
+    iteration = unmoved = 0
+
+    for level in range(levels):
+        if restarts and level:
+            text = Variable(problem.text.embedding, text_lr)
+        x = Variable(latent, settings.lr)
+        templates = handle_features(originals[level], problem.handles)
+        good = x.snapshot(), text.snapshot()
+        tracks = pulls = 0
+        ended = reached = False
+        while tracks < settings.tracks_per_level and not ended:
+            features, previous = problem.evaluate(x.in_graph(), text.in_graph(), level=level)
+            if tracks == pulls == 0:
+                handles = track(features, templates, handles, settings.tracking_radius)
+            left = distances(handles, targets)
+            active = problem.active(left)
+            reached = not active.any()
+            if reached or unmoved >= settings.patience or iteration == settings.steps:
+                ended = True
+                break
+            motion = motion_loss(
+                features,
+                handles,
+                targets,
+                active,
+                settings.supervision_radius,
+                displacement=settings.displacement,
+                factor=float((2 * settings.supervision_radius) ** 2),
+                original=(originals[level], problem.handles),
+            )
+            background = problem.weighted_background(previous, reference[level + 1])
+            loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
+            if loss is None:
+                yield Step(iteration, handles, tuple(left), *good, diverged=True, level=level, reference=reference[level])
+                return
+            good = x.snapshot(), text.snapshot()
+            x_gradient, text_gradient = gradients(motion, background, x.leaf, text.leaf, int(active.sum()))
+            x.step(x_gradient)
+            text.step(text_gradient)
+            state = x.snapshot(), text.snapshot()
+            yield Step(iteration, handles, tuple(left), *state, loss=loss, level=level, reference=reference[level])
+            iteration += 1
+            pulls += 1
+            if pulls == settings.steps_per_track:
+                tracks, pulls = tracks + 1, 0
+                # As published, on the features from before this update.
+                found = track(features, templates, handles, settings.tracking_radius)
+                unmoved = unmoved + 1 if np.array_equal(found, handles) else 0
+                handles = found
+        last = level == levels - 1
+        if last and not ended:
+            # The published loop never tracks its last update; one more look tells where the points ended.
+            with torch.no_grad():
+                features, _ = problem.evaluate(x.leaf, text.leaf, level=level, full=False)
+            handles = track(features, templates, handles, settings.tracking_radius)
+            reached = not problem.active(distances(handles, targets)).any()
+        with torch.no_grad():
+            prediction = model.predict(x.leaf, times.timesteps[level], text.leaf)
+            latent = ddim_step(model, times, prediction, x.leaf, times.timesteps[level])
+        if ended or last:
+            yield Step(
+                iteration,
+                handles,
+                tuple(distances(handles, targets)),
+                latent.detach(),
+                text.snapshot(),
+                reached=reached,
+                level=level + 1,
+                reference=reference[level + 1],
+            )
+            return

@@ -1,0 +1,74 @@
+"""The loop that DragDiffusion and DragNoise share: track, test, pull, update (ALGORITHMS sections 2 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..result import Step
+from .features import FeatureMap
+from .motion import motion_loss
+from .problem import DragProblem
+from .text import Gradients, check_loss
+from .tracking import distances, handle_features, track
+from .variable import Variable
+
+# (x, text) -> feature map, and x_prev where the background term needs it.
+Evaluate = Callable[[Tensor, Tensor], tuple[FeatureMap, "Tensor | None"]]
+# An updated x as the fields of a Step.
+Describe = Callable[[Tensor], dict[str, Tensor]]
+
+
+def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Describe) -> Iterator[Step]:
+    """Optimise a tensor that begins as `start`, and the text embedding: a `Step` per update, and a last that looks.
+
+    Order within an iteration, as published: forward, point tracking (not in the first), stop test, losses, update of
+    the tensor, update of the text from the same forward.
+    """
+    settings, targets = problem.settings, problem.targets
+    with torch.no_grad():
+        start_features, start_previous = evaluate(start, problem.text.embedding)
+        templates = handle_features(start_features, problem.handles)
+
+    x = Variable(start, settings.lr)
+    text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
+    gradients = Gradients(problem)
+    handles = problem.handles
+
+    def step(iteration: int, at: np.ndarray, state: tuple[Tensor, Tensor], **more) -> Step:
+        return Step(iteration, at, tuple(distances(at, targets)), text=state[1], **describe(state[0]), **more)
+
+    good = x.snapshot(), text.snapshot()
+    for iteration in range(settings.steps or 0):
+        features, previous = evaluate(x.in_graph(), text.in_graph())
+        before = handles
+        if iteration:
+            handles = track(features, templates, handles, settings.tracking_radius)
+        left = distances(handles, targets)
+        active = problem.active(left)
+        if not active.any():
+            yield step(iteration, handles, (x.snapshot(), text.snapshot()), reached=True)
+            return
+        motion = motion_loss(
+            features, handles, targets, active, settings.supervision_radius, displacement=settings.displacement
+        )
+        background = problem.weighted_background(previous, start_previous)
+        loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
+        if loss is None:
+            yield step(iteration, before, good, diverged=True)
+            return
+        good = x.snapshot(), text.snapshot()
+        x_gradient, text_gradient = gradients(motion, background, x.leaf, text.leaf, int(active.sum()))
+        x.step(x_gradient)
+        text.step(text_gradient)
+        yield step(iteration, handles, (x.snapshot(), text.snapshot()), loss=loss)
+
+    # The published loop never tracks its last update; one more look tells where the points ended.
+    with torch.no_grad():
+        features, _ = evaluate(x.leaf, text.leaf)
+    handles = track(features, templates, handles, settings.tracking_radius)
+    reached = not problem.active(distances(handles, targets)).any()
+    yield step(settings.steps or 0, handles, (x.snapshot(), text.snapshot()), reached=reached)

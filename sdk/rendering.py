@@ -1,0 +1,243 @@
+"""Any point on the way from the original picture to the edit, and beyond, without optimising again.
+
+The paper says that optimised embeddings can be moved along; read here as `start + v * (end - start)` for the latent (or
+bottleneck) and the text embedding (ALGORITHMS 6.8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .drag.denoise import denoise
+from .errors import InputError
+from .frame import Frame
+from .images import check_writable, to_pil, write_atomically
+from .memory import memory_errors
+from .model.base import DiffusionModel
+from .model.schedule import TimeGrid
+from .model.taps import low_rank_adapter
+from .request import Request, Settings, as_dict, make_settings
+
+FORMAT = "dragtext-state-1"
+BATCH = 8  # pictures rendered side by side; more only cost memory
+LIMIT = 100.0
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Both ends of an edit and what turns a point between them into a picture.
+
+    level: index into the timesteps where the plain denoise takes over. latent_before, latent_after: (1, 4, h, w)
+    float32 at that level, of the original and of the edit. bottleneck: DragNoise's mid-block output, else None.
+    text_before, text_after: (1, 77, D). identity: the LoRA of the picture. original: (H, W, 3) uint8; alpha, mask:
+    (H, W) or None. All tensors lie on the CPU.
+    """
+
+    model: DiffusionModel
+    settings: Settings
+    frame: Frame
+    level: int
+    latent_before: Tensor
+    latent_after: Tensor
+    bottleneck: Tensor | None
+    text_before: Tensor
+    text_after: Tensor
+    identity: Mapping[str, tuple[Tensor, Tensor]]
+    original: np.ndarray
+    alpha: np.ndarray | None
+    mask: np.ndarray | None
+
+    def at(self, v: float, text: float | None = None) -> Image.Image:
+        """One picture. v: 0 is the original as the model reconstructs it, 1 the edit, between them less of it, beyond 1
+        more, below 0 the opposite. text: another v for the embedding alone."""
+        return self.sweep([(v, v if text is None else text)])[0]
+
+    def sweep(
+        self, values: Sequence[float | tuple[float, float]], on_step: OnStep | None = None
+    ) -> list[Image.Image]:
+        """A picture for each v, or (v of the image, v of the text), rendered side by side.
+
+        on_step: called with (steps done, steps in all).
+        """
+        points = [_point(value) for value in values]
+        if not points:
+            raise InputError("There is no v to render; give at least one number.")
+        with memory_errors():
+            return [self.compose(image) for image in self._render(points, on_step)]
+
+    def compose(self, image: Tensor) -> Image.Image:
+        """(1, 3, H', W') in [0, 1] as a picture of the user's size."""
+        return to_pil(self.frame.image_from_model(image, self.original, self.mask), self.alpha)
+
+    @property
+    def total_steps(self) -> int:
+        return len(self.times.timesteps) - self.level
+
+    @property
+    def times(self) -> TimeGrid:
+        return TimeGrid.of(self.settings.strength or 1.0, self.settings.inference_steps)
+
+    def _render(self, points: list[tuple[float, float]], on_step: OnStep | None) -> list[Tensor]:
+        device = self.model.device
+        images: list[Tensor] = []
+        batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
+        total = self.total_steps * len(batches)
+        weights = {path: (down.to(device), up.to(device)) for path, (down, up) in self.identity.items()}
+        with low_rank_adapter(self.model.unet, weights):
+            for number, batch in enumerate(batches):
+                levels, latents = self._denoise(batch)
+                with closing(levels):
+                    for done, level in enumerate(levels, start=1):
+                        latents = level
+                        if on_step:
+                            on_step(number * self.total_steps + done, total)
+                images += [self.model.decode(latent[None]) for latent in latents[-len(batch) :]]
+        return images
+
+    def _denoise(self, points: list[tuple[float, float]]) -> tuple[Any, Tensor]:
+        """The steps of one batch, and the latents they begin with."""
+        device = self.model.device
+        # The reference goes first where the others attend to it, and is not needed elsewhere.
+        shares = ([(0.0, 0.0)] if self.settings.shared_attention else []) + points
+        image = torch.tensor([v for v, _ in shares], device=device).reshape(-1, 1, 1, 1)
+        text = torch.tensor([v for _, v in shares], device=device).reshape(-1, 1, 1)
+        before, after = self.latent_before.to(device), self.latent_after.to(device)
+        latents = torch.lerp(before.expand(len(shares), -1, -1, -1), after.expand(len(shares), -1, -1, -1), image)
+        start, end = (c.to(device).expand(len(shares), -1, -1) for c in (self.text_before, self.text_after))
+        bottleneck = None if self.bottleneck is None else (self.bottleneck.to(device), image)
+        embeddings = torch.lerp(start, end, text)
+        levels = denoise(
+            self.model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck
+        )
+        return levels, latents
+
+    def save(self, path: str | Path, request: Request) -> Path:
+        """Write everything but the model's weights into one .safetensors file, atomically."""
+        from safetensors.torch import save_file
+
+        path = check_state(path)
+        tensors = {
+            "latent_before": self.latent_before,
+            "latent_after": self.latent_after,
+            "text_before": self.text_before,
+            "text_after": self.text_after,
+            "original": torch.from_numpy(self.original),
+        }
+        if self.bottleneck is not None:
+            tensors["bottleneck"] = self.bottleneck
+        for name in ("alpha", "mask"):
+            if getattr(self, name) is not None:
+                tensors[name] = torch.from_numpy(getattr(self, name).astype(np.uint8))
+        for place, (down, up) in self.identity.items():
+            tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
+        metadata = {
+            "format": FORMAT,
+            "request": request.to_json(),
+            "settings": json.dumps(as_dict(self.settings)),
+            "level": str(self.level),
+            "frame": json.dumps(vars(self.frame)),
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+        }
+        contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        return write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """A reopened edit: its request, and its rendering with `at` and `sweep`."""
+
+    request: Request
+    rendering: Rendering
+
+    def at(self, v: float, text: float | None = None) -> Image.Image:
+        return self.rendering.at(v, text)
+
+    def sweep(self, values: Sequence[float | tuple[float, float]]) -> list[Image.Image]:
+        return self.rendering.sweep(values)
+
+
+def open_result(path: str | Path, model: DiffusionModel | str | Path | None = None) -> SavedResult:
+    """Reopen what `EditResult.save_state` wrote.
+
+    model: the model it was made with, loaded or as a path for `load_model`; None is the embedded model. Raises InputError
+    for a file of another kind or another model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from .model.load import load_model
+
+    path = Path(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path.name} is not a saved edit; give a file that --save-state wrote.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except OSError as error:
+        raise InputError(f"The saved edit {path} cannot be read ({error.strerror or error}).") from None
+    except SafetensorError as error:
+        raise InputError(f"{path.name} is damaged ({error}); save the edit again.") from None
+    if not isinstance(model, DiffusionModel):
+        model = load_model(model)
+    if model.fingerprint != metadata.get("fingerprint"):
+        raise InputError(
+            f"{path.name} was made with the model {metadata.get('model')}, not with {model.name}; give that model "
+            "in the same precision."
+        )
+    try:
+        frame = Frame(**{name: tuple(value) for name, value in json.loads(metadata["frame"]).items()})
+        places = [name[len("identity.") : -len(".down")] for name in tensors if name.endswith(".down")]
+        identity = {p: (tensors[f"identity.{p}.down"], tensors[f"identity.{p}.up"]) for p in places}
+        alpha, mask = (tensors[name].numpy() if name in tensors else None for name in ("alpha", "mask"))
+        rendering = Rendering(
+            model=model,
+            settings=make_settings(json.loads(metadata["settings"])),
+            frame=frame,
+            level=int(metadata["level"]),
+            latent_before=tensors["latent_before"],
+            latent_after=tensors["latent_after"],
+            bottleneck=tensors.get("bottleneck"),
+            text_before=tensors["text_before"],
+            text_after=tensors["text_after"],
+            identity=identity,
+            original=tensors["original"].numpy(),
+            alpha=alpha,
+            mask=mask,
+        )
+        return SavedResult(Request.from_json(metadata["request"]), rendering)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path.name} is damaged ({error}); save the edit again.") from None
+
+
+def check_state(path: str | Path) -> Path:
+    """Make sure, before any work, that a saved edit can be written to `path`."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"The saved edit {path.name} must end in .safetensors.")
+    check_writable(path)
+    return path
+
+
+def _point(value: Any) -> tuple[float, float]:
+    try:
+        image, text = value if isinstance(value, (tuple, list)) else (value, value)
+        point = float(image), float(text)
+    except (TypeError, ValueError):
+        raise InputError(f"v is {value!r}, but must be a number or a pair of numbers for image and text.") from None
+    if not all(math.isfinite(v) and abs(v) <= LIMIT for v in point):
+        raise InputError(f"v is {value!r}, but must lie between -{LIMIT:g} and {LIMIT:g}.")
+    return point
