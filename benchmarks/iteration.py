@@ -73,7 +73,7 @@ def make_problem(model: DiffusionModel, size: int, masked: bool, text: bool, ste
         array = np.zeros((size, size), np.uint8)
         array[: 3 * quarter, : 3 * quarter] = 1
         mask = frame.mask_to_model(array).to(model.device)
-    settings = {"steps": steps, "text": text, "lora_steps": 0}
+    settings = {"method": "dragdiffusion", "steps": steps, "text": text, "lora_steps": 0}
     return DragProblem(
         model=model,
         times=TimeGrid.of(0.7, 50),
@@ -227,7 +227,7 @@ def measure(model: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
 def phases(model: DiffusionModel, size: int) -> dict[str, dict[str, float]]:
     """Seconds per unit of work, and peak bytes, of the phases around the loop (two units each, the second counts)."""
     problem = make_problem(model, size, False, True, steps=2)
-    settings = make_settings({"lora_steps": 2}).resolve()
+    settings = make_settings({"method": "dragdiffusion", "lora_steps": 2}).resolve()
     latents = model.encode_image(torch.zeros(1, 3, size, size, device=model.device))
     embedding = problem.text.embedding
     twice = torch.cat([problem.latent] * 2), torch.cat([embedding] * 2)

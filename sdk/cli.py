@@ -1,4 +1,7 @@
-"""The `dragtext` command: edit, demo, info. Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted."""
+"""The `dragtext` command: edit, render, sweep, demo, info.
+
+Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,8 @@ def _option(field: str, hint: Any) -> inspect.Parameter:
         kind, choices = str, f" ({', '.join(typing.get_args(hint))})"
     default = getattr(Settings(), field)
     if default is None:
-        default = ", ".join(f"{method} {values[field]}" for method, values in METHOD_DEFAULTS.items())
+        published = [f"{method} {values[field]}" for method, values in METHOD_DEFAULTS.items() if field in values]
+        default = ", ".join(published) or "automatic"
     flag = "--" + field.replace("_", "-")
     declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
     help_text = f"{_description(field)}{choices} [{default}]"
@@ -93,47 +97,72 @@ def _description(field: str) -> str:
     return getattr(information, "description", None) or information.field_info.description
 
 
+ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
+PromptOption = Annotated[str | None, typer.Option(help="what the picture shows")]
+DragOption = Annotated[
+    list[str] | None, typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
+]
+MaskOption = Annotated[str | None, typer.Option(help="picture of the same size; white may change")]
+RequestOption = Annotated[
+    str | None, typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
+DtypeOption = Annotated[str | None, typer.Option(help="float32, float16, bfloat16")]
+AttentionOption = Annotated[str, typer.Option(help="sdpa or xformers")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(help="V or V,TEXT: how much of the edit; 0 the original, 1 all of it, 1.5 beyond [1]"),
+]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", help="START:STOP:COUNT, for example 0:2:9; also write a strip and a GIF")
+]
+
+
 @app.command()
 @setting_options
 def edit(
-    image: Annotated[str, typer.Argument(help="picture to edit")],
-    prompt: Annotated[str | None, typer.Option(help="what the picture shows")] = None,
-    drag: Annotated[
-        list[str] | None, typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
-    ] = None,
-    mask: Annotated[str | None, typer.Option(help="picture of the same size; white may change")] = None,
-    request: Annotated[
-        str | None, typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16")] = None,
-    attention: Annotated[str, typer.Option(help="sdpa or xformers")] = "sdpa",
+    image: ImageArgument,
+    prompt: PromptOption = None,
+    drag: DragOption = None,
+    mask: MaskOption = None,
+    request: RequestOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    attention: AttentionOption = "sdpa",
     output: Annotated[str | None, typer.Option("--output", "-o", help="[IMAGE-dragged.png]")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False,
+    at: AtOption = None,
+    sweep_: SweepOption = None,
+    save_state: Annotated[
+        str | None, typer.Option(help="also write a .safetensors file that `dragtext render` reads")
+    ] = None,
+    json_: JsonOption = False,
     trace: Annotated[str | None, typer.Option(help="write what the loop did to this .npz")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")] = False,
+    quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
     """Drag points of a picture to their targets."""
-    from .images import check_output, check_writable, load_image, load_mask, write_atomically
+    from .images import check_output, check_writable, write_atomically
 
-    asked = _read_request(request, prompt, drag, mask, settings)
-    loaded = load_image(image)
-    if not asked.drags:
-        raise InputError("There are no drags; give at least one --drag x0,y0:x1,y1.")
-    from .frame import Frame
-
-    size = loaded.rgb.shape[:2]
-    Frame.of(*size).to_grid(asked.drags)  # points outside the image are refused before the model loads
-    mask_array = None if asked.mask is None else load_mask(asked.mask, size)
-    target = check_output(output or _default_output(image), loaded.alpha is not None)
+    asked, loaded, mask_array = _read_inputs(image, prompt, drag, mask, request, settings)
+    target = check_output(output or _beside(image, "-dragged.png"), loaded.alpha is not None)
+    point, values = _parse_at(at), _parse_sweep(sweep_)
+    sides = _side_outputs(target, values is not None)
     if trace is not None:
         check_writable(Path(trace))
-        if Path(trace).absolute() == target.absolute():
-            raise InputError("--trace and --output name the same file; give the trace its own .npz.")
+        sides.append(Path(trace))
+    if save_state is not None:
+        from .rendering import check_state
+
+        sides.append(check_state(save_state))
+    names = [path.absolute() for path in (target, *sides)]
+    if len(set(names)) < len(names):
+        raise InputError("Two of the outputs name the same file; give --trace and --save-state names of their own.")
 
     from .console import ProgressBars, interruptible, show_result
     from .editor import Editor
@@ -153,15 +182,201 @@ def edit(
                 should_stop=should_stop,
                 trace=trace is not None,
             )
+            if point is not None:
+                from .images import save_image
+
+                save_image(result.at(*point), target, result.request)
+            else:
+                result.save(target)
+            if values is not None:
+                _write_sweep(result.rendering, values, target, bars)
         finally:
             bars.close()
-        result.save(target)
+        if save_state is not None:
+            result.save_state(save_state)
         if trace is not None and result.trace is not None:
             write_atomically(Path(trace), result.trace.save)
     show_result(result, str(target), json_)
     if result.stopped == "interrupted":
         typer.echo("Interrupted: the best so far was kept.", err=True)
         raise typer.Exit(InterruptedEditError.exit_code)
+
+
+@app.command()
+def render(
+    state: Annotated[str, typer.Argument(help="what `dragtext edit --save-state` wrote")],
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="[STATE-rendered.png]")] = None,
+    at: AtOption = None,
+    sweep_: SweepOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Render a saved edit again, at any point of the way, without optimising."""
+    from .images import check_output, save_image
+
+    target = check_output(output or _beside(state, "-rendered.png"))
+    point, values = _parse_at(at) or (1.0, None), _parse_sweep(sweep_)
+    _side_outputs(target, values is not None)
+    if not Path(state).is_file():
+        raise InputError(f"The saved edit {state} does not exist; check the path.")
+
+    from .console import ProgressBars, interruptible
+    from .memory import memory_errors
+    from .model.load import load_model
+    from .rendering import open_result
+
+    bars = ProgressBars(quiet)
+    with interruptible(immediately=True):
+        with memory_errors():
+            saved = open_result(state, load_model(model, device=device, dtype=dtype))
+        try:
+            image = saved.at(*point)
+            save_image(image, target, saved.request)
+            if values is not None:
+                _write_sweep(saved.rendering, values, target, bars)
+        finally:
+            bars.close()
+    typer.echo(f"Saved {target}")
+
+
+@app.command()
+@setting_options
+def sweep(
+    image: ImageArgument,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", help="SETTING=VALUE,VALUE,... ; once per setting to vary")
+    ] = None,
+    prompt: PromptOption = None,
+    drag: DragOption = None,
+    mask: MaskOption = None,
+    request: RequestOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    attention: AttentionOption = "sdpa",
+    output_dir: Annotated[str | None, typer.Option("--output-dir", "-o", help="[IMAGE-sweep]")] = None,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
+    **settings: Any,
+) -> None:
+    """Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop."""
+    from .evaluation.grid import cells, parse_axis, run_grid
+    from .images import check_writable
+
+    asked, _, mask_array = _read_inputs(image, prompt, drag, mask, request, settings)
+    axes = [parse_axis(text) for text in vary or ()]
+    cells(axes, asked.settings)  # a wrong value is refused before the model loads
+    folder = Path(output_dir or _beside(image, "-sweep"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
+    check_writable(folder / "table.csv")
+
+    from .console import ProgressBars, interruptible
+    from .editor import Editor
+    from .memory import memory_errors
+    from .model.load import load_model
+
+    bars = ProgressBars(quiet)
+
+    def announce(number: int, total: int, varied: dict[str, Any]) -> None:
+        bars.close()
+        if not quiet:
+            typer.echo(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()), err=True)
+
+    with interruptible() as should_stop:
+        with memory_errors():
+            editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
+        try:
+            rows = run_grid(
+                editor, asked, mask_array, axes, folder, on_cell=announce, on_progress=bars, should_stop=should_stop
+            )
+        finally:
+            bars.close()
+    if json_:
+        typer.echo(json.dumps({"folder": str(folder), "rows": rows}))
+        return
+    for row in rows:
+        varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)
+        outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {row['steps']} steps  {row['seconds']:.1f} s"
+        typer.echo(f"{varied}  {outcome}")
+    typer.echo(f"Saved {folder / 'table.csv'}, table.json and contact.png")
+
+
+def _read_inputs(
+    image: str,
+    prompt: str | None,
+    drags: list[str] | None,
+    mask: str | None,
+    request: str | None,
+    settings: dict[str, Any],
+) -> tuple[Request, Any, Any]:
+    """The request, the loaded picture and the mask, all checked before a model is loaded."""
+    from .frame import Frame
+    from .images import load_image, load_mask
+
+    asked = _read_request(request, prompt, drags, mask, settings)
+    loaded = load_image(image)
+    if not asked.drags:
+        raise InputError("There are no drags; give at least one --drag x0,y0:x1,y1.")
+    size = loaded.rgb.shape[:2]
+    Frame.of(*size).check_points(asked.drags)
+    return asked, loaded, None if asked.mask is None else load_mask(asked.mask, size)
+
+
+def _parse_at(text: str | None) -> tuple[float, float | None] | None:
+    if text is None:
+        return None
+    try:
+        image, *more = (float(part) for part in text.split(","))
+        (words,) = more or (None,)
+    except ValueError:
+        raise InputError(f"--at {text} is not of the form V or V,TEXT, for example 1.5 or 1,0.") from None
+    from .rendering import check_point
+
+    check_point((image, image if words is None else words))
+    return image, words
+
+
+def _parse_sweep(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        first, last, number = text.split(":")
+        start, stop, count = float(first), float(last), int(number)
+    except ValueError:
+        raise InputError(f"--sweep {text} is not of the form START:STOP:COUNT, for example 0:2:9.") from None
+    if not 2 <= count <= 100:
+        raise InputError(f"--sweep {text} asks for {count} pictures; give 2 to 100.")
+    from .rendering import check_point
+
+    for end in (start, stop):
+        check_point(end)
+    return [start + (stop - start) * k / (count - 1) for k in range(count)]
+
+
+def _side_outputs(target: Path, sweeps: bool) -> list[Path]:
+    """The strip and the GIF of a sweep, checked to be writable."""
+    from .images import check_writable
+
+    if not sweeps:
+        return []
+    strip = target.with_name(f"{target.stem}-sweep.png")
+    paths = [strip, strip.with_suffix(".gif")]
+    for path in paths:
+        check_writable(path)
+    return paths
+
+
+def _write_sweep(rendering: Any, values: list[float], target: Path, bars: Any) -> None:
+    from .pictures import save_sweep
+    from .result import Progress
+
+    images = rendering.sweep(values, lambda done, total: bars(Progress("sweep", done, total)))
+    save_sweep(target.with_name(f"{target.stem}-sweep.png"), images, [f"v = {value:g}" for value in values])
 
 
 def _read_request(
@@ -182,25 +397,32 @@ def _read_request(
     )
 
 
-def _default_output(image: str) -> Path:
-    return Path(image).with_name(f"{Path(image).stem}-dragged.png")
+def _beside(path: str, ending: str) -> Path:
+    return Path(path).with_name(f"{Path(path).stem}{ending}")
 
 
 @app.command()
 def demo(
-    seed: Annotated[int, typer.Option(help="which scene")] = 7,
+    seed: Annotated[int, typer.Option(help="which scenes")] = 0,
+    method: Annotated[str | None, typer.Option(help="base method [gooddrag]")] = None,
     output_dir: Annotated[str, typer.Option(help="folder for the pictures")] = "dragtext-demo",
-    json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")] = False,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Draw a scene, drag its object with the embedded model, and show what moved."""
+    """Draw scenes, drag an object, a part, a rotation and a stretch with the embedded model, and show what moved."""
     from .console import ProgressBars, interruptible
     from .demo import run_demo
 
     bars = ProgressBars(quiet)
+
+    def announce(scene: str) -> None:
+        bars.close()
+        if not quiet:
+            typer.echo(scene, err=True)
+
     with interruptible() as should_stop:
         try:
-            outcome = run_demo(seed, Path(output_dir), bars, should_stop)
+            outcome = run_demo(seed, Path(output_dir), bars, should_stop, method, announce)
         finally:
             bars.close()
     if json_:

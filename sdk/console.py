@@ -19,6 +19,7 @@ PHASES = {
     "invert": "inverting",
     "drag": "dragging",
     "denoise": "rendering",
+    "sweep": "rendering the sweep",
 }
 
 
@@ -46,20 +47,23 @@ class ProgressBars:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
+            self._bar = self._phase = None
 
 
 @contextmanager
-def interruptible() -> Iterator[Any]:
-    """A `should_stop` that turns true at the first Ctrl-C; the second one ends the block with InterruptedEditError."""
-    stopped = False
+def interruptible(immediately: bool = False) -> Iterator[Any]:
+    """A `should_stop` that turns true at the first Ctrl-C; the second one ends the block with InterruptedEditError.
+
+    immediately: the first one ends the block, for work of which a part is of no use.
+    """
+    stopped = immediately
 
     def on_signal(_number: int, _frame: Any) -> None:
         nonlocal stopped
         if stopped:
             raise KeyboardInterrupt
         stopped = True
-        typer.echo("\nStopping: what has been reached is kept (Ctrl-C again to drop it).", err=True)
+        typer.echo("\nStopping: what has been reached is rendered and kept (Ctrl-C again to drop it).", err=True)
 
     previous = signal.signal(signal.SIGINT, on_signal)
     try:

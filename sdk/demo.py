@@ -1,9 +1,9 @@
-"""The demonstration: a scene that this project draws, dragged on the model that ships with it, and measured."""
+"""The demonstration: scenes that this project draws, dragged on the model that ships with it, and measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,17 @@ from PIL import Image
 from .console import report
 from .editor import Editor, OnProgress
 from .errors import InputError
-from .evaluation.centroid import measure
-from .evaluation.scenes import DEMO_SETTINGS, FIRST_EVALUATION_SEED, drag_task
+from .evaluation.centroid import Movement, measure
+from .evaluation.scenes import FIRST_EVALUATION_SEED
+from .evaluation.tasks import DEMO_SETTINGS, KINDS, DragTask, drag_task
 from .images import check_writable, save_image
+from .model.base import DiffusionModel
 from .model.load import load_model
 from .pictures import draw_instruction, save_trajectory, strip
-from .request import make_drags, make_settings
+from .request import Settings, make_drags, make_settings
+from .result import EditResult
+
+WHAT = {"move": "a whole object", "part": "a part", "rotate": "a rotation", "stretch": "a stretch"}
 
 
 @dataclass(frozen=True)
@@ -29,50 +34,80 @@ class DemoOutcome:
     report: dict[str, Any]
 
 
-def run_demo(seed: int, folder: Path, on_progress: OnProgress, should_stop: Callable[[], bool]) -> DemoOutcome:
-    """Drag the object of evaluation scene `seed` and write demo.png, trajectory.gif and result.png into `folder`."""
+def demo_settings(method: str | None = None) -> Settings:
+    """The method's settings for the embedded model."""
+    chosen = make_settings({} if method is None else {"method": method})
+    return make_settings(dict(DEMO_SETTINGS[chosen.method]), chosen)
+
+
+def run_demo(
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+    method: str | None = None,
+    on_scene: Callable[[str], None] | None = None,
+) -> DemoOutcome:
+    """Drag an object, a part, a rotation and a stretch on evaluation scenes from `seed` on.
+
+    Writes demo.png (a row per drag: original | instruction | result) and, per kind, the result and the trajectory as a
+    GIF into `folder`; trajectory.gif is the first one's. on_scene: told what comes next.
+    """
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
-    task = drag_task(FIRST_EVALUATION_SEED + seed)
-    editor = Editor(load_model(), task.image, task.scene.caption)
+    settings = demo_settings(method)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
     check_writable(folder / "demo.png")
-    drags = make_drags(task.drags)
-    result = editor.drag(
-        drags,
-        mask=task.mask,
-        settings=make_settings(dict(DEMO_SETTINGS)),
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )
-    pixels = np.array(result.image)
-    moved = measure(task, pixels)
-    pictures = [task.image, draw_instruction(task.image, drags, task.mask), pixels]
-    save_image(Image.fromarray(strip(pictures, ["original", "instruction", "result"])), folder / "demo.png")
-    save_trajectory(folder / "trajectory.gif", task.image, pixels, result.trajectory, [drag.target for drag in drags])
-    result.save(folder / "result.png")
+    model = load_model()
+    rows, lines, facts = [], [], {}
+    seconds = 0.0
+    for kind in KINDS:
+        task = drag_task(FIRST_EVALUATION_SEED + seed, kind)
+        if on_scene:
+            on_scene(f"{WHAT[kind]}: {task.scene.caption}")
+        result = _drag(model, task, settings, on_progress, should_stop)
+        pixels = np.array(result.image)
+        moved = measure(task, pixels)
+        drags = make_drags(task.drags)
+        rows.append([task.image, draw_instruction(task.image, drags, task.mask), pixels])
+        targets = [drag.target for drag in drags]
+        save_trajectory(folder / f"trajectory-{kind}.gif", task.image, pixels, result.trajectory, targets)
+        result.save(folder / f"{kind}.png")
+        lines += _describe(kind, task, result, moved)
+        facts[kind] = {**report(result, str(folder / f"{kind}.png")), "moved": asdict(moved)}
+        seconds += sum(result.timings.values())
+        if result.stopped == "interrupted":
+            break
+    labels = ["original", "instruction", f"result ({settings.method} + text)"]
+    sheet = np.vstack([strip(row, labels if number == 0 else [""] * 3) for number, row in enumerate(rows)])
+    save_image(Image.fromarray(sheet), folder / "demo.png")
+    (folder / "trajectory-move.gif").replace(folder / "trajectory.gif")
+    lines.append(f"{len(rows)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
+    stopped = "interrupted" if any(fact["stopped"] == "interrupted" for fact in facts.values()) else "done"
+    return DemoOutcome("\n".join(lines), {"output": str(folder / "demo.png"), "stopped": stopped, "drags": facts})
 
-    lines = [f'"{task.scene.caption}", dragged by ({task.offset[0]:.0f}, {task.offset[1]:.0f}) px']
+
+def _drag(
+    model: DiffusionModel, task: DragTask, settings: Settings, on_progress: OnProgress, should_stop: Callable[[], bool]
+) -> EditResult:
+    editor = Editor(model, task.image, task.scene.caption)
+    return editor.drag(task.drags, mask=task.mask, settings=settings, on_progress=on_progress, should_stop=should_stop)
+
+
+def _describe(kind: str, task: DragTask, result: EditResult, moved: Movement) -> Sequence[str]:
+    lines = [f'{WHAT[kind]}: "{task.scene.caption}"']
     for drag in result.drags:
         lines.append(
             f"  handle ({drag.start[0]:.0f}, {drag.start[1]:.0f}) -> ({drag.final[0]:.0f}, {drag.final[1]:.0f}), "
             f"{drag.distance_before:.0f} -> {drag.distance_after:.0f} px from its target (by the tracker)"
         )
+    if moved.fraction is not None:
+        lines.append(f"  measured by colour: the centroid moved {100 * moved.fraction:.0f} % of the way")
     lines.append(
-        f"  measured by colour: the centroid moved {100 * moved.fraction:.0f} % of the way, "
-        f"{100 * moved.overlap:.0f} % overlap with where the object should be"
+        f"  measured by colour: {100 * moved.overlap:.0f} % overlap with the true place; inside the mask "
+        f"{100 * moved.remaining_error:.0f} % of the difference to the true picture remains"
     )
-    seconds = sum(result.timings.values())
-    lines.append(f"{result.steps} steps in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
-    facts = report(result, str(folder / "demo.png"))
-    facts["moved"] = {
-        "fraction": moved.fraction,
-        "distance_left": moved.distance_left,
-        "area_ratio": moved.area_ratio,
-        "outside": moved.outside,
-        "overlap": moved.overlap,
-    }
-    return DemoOutcome("\n".join(lines), facts)
+    return lines

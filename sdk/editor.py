@@ -24,8 +24,8 @@ from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
 from .model.load import load_model
 from .model.schedule import TimeGrid, invert
 from .model.taps import low_rank_adapter
-from .request import Drag, Request, Settings, make_drags, make_settings
 from .rendering import Rendering
+from .request import Drag, Request, ResolvedSettings, Settings, make_drags, make_settings
 from .result import DragReport, EditResult, Phase, Progress, Step, Trace
 
 log = logging.getLogger("dragtext")
@@ -99,6 +99,16 @@ class Editor:
         with memory_errors():
             return run.edit(request, handles, targets, mask_array, trace)
 
+    @property
+    def picture(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, what was opened."""
+        return self._loaded.rgb
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the picture, the prompt and the model."""
+        return cache.make_key(self.model.fingerprint, self._loaded.rgb.tobytes(), self.prompt)
+
     def frame(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Frame:
         """What part of the picture is worked on, and at what size."""
         height, width = self._loaded.rgb.shape[:2]
@@ -109,8 +119,8 @@ class Editor:
             side = native
             if settings.crop == "none":
                 log.warning(
-                    "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. crop='auto' "
-                    "(--crop auto) changes only the part around the drags.",
+                    "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. "
+                    "crop='auto' (--crop auto) changes only the part around the drags.",
                     width, height, side, side,
                 )  # fmt: skip
         pixels = None if side is None else side * side
@@ -124,12 +134,12 @@ class _Run:
         self,
         editor: Editor,
         frame: Frame,
-        settings: Settings,
+        settings: ResolvedSettings,
         on_progress: OnProgress | None,
         should_stop: ShouldStop | None,
     ) -> None:
         self.editor, self.frame, self.model, self.settings = editor, frame, editor.model, settings
-        self.times = TimeGrid.of(settings.strength or 1.0, settings.inference_steps)
+        self.times = TimeGrid.of(settings.strength, settings.inference_steps)
         self.timings: dict[str, float] = {}
         self._report = on_progress or (lambda _event: None)
         self._stop = should_stop or (lambda: False)
@@ -211,7 +221,7 @@ class _Run:
     def _identity(self, text: TextEmbedding, latents: LatentDistribution) -> tuple[identity.IdentityWeights, str]:
         """The LoRA of this image from memory, from disk, or fitted now; and the key it is cached under."""
         settings, editor = self.settings, self.editor
-        total = settings.lora_steps or 0
+        total = settings.lora_steps
         if total == 0:
             return {}, ""
         key = cache.make_key(
@@ -257,7 +267,7 @@ class _Run:
     def _drag(self, problem: DragProblem) -> tuple[list[Step], bool]:
         """All steps that are to be kept, and whether the user stopped the loop."""
         kept: list[Step] = []
-        total = self.settings.steps or 0
+        total = self.settings.steps
         with self._timed("drag"), closing(LOOPS[self.settings.method](problem)) as loop:
             for step in loop:
                 if step.diverged and kept:

@@ -1,8 +1,8 @@
 """The only module that converts coordinates, sizes and masks.
 
 Outside: (x, y) pixels of the user's image. Inside: (row, col) of the feature grid, which has half the model image's
-resolution. An image may be cropped to a box and scaled to a working size; sides that do not suit the model are padded at
-the right and bottom and cropped back at the end.
+resolution. An image may be cropped to a box and scaled to a working size; sides that do not suit the model are padded
+at the right and bottom and cropped back at the end.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ def mask_to_latent(mask: np.ndarray, grid: tuple[int, int], latent: tuple[int, i
     return torch.nn.functional.interpolate(halved, latent, mode="nearest")
 
 
-def box_around(
-    drags: Sequence[Drag], mask: np.ndarray | None, image: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def box_around(drags: Sequence[Drag], mask: np.ndarray | None, image: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) pixels of what `crop="auto"` edits: all points and the mask, with room around them."""
     points = np.array([p for d in drags for p in (d.source, d.target)], dtype=np.float64)[:, ::-1]
     low, high = np.floor(points.min(axis=0)), np.floor(points.max(axis=0)) + 1

@@ -11,7 +11,7 @@ from .errors import ModelError
 from .model.base import DiffusionModel, LatentDistribution
 from .model.schedule import TRAIN_STEPS
 from .model.taps import low_rank_adapter, projections
-from .request import Settings
+from .request import ResolvedSettings
 
 # Path of a projection in the U-Net -> (down (rank, in), up (out, rank)), float32.
 IdentityWeights = dict[str, tuple[Tensor, Tensor]]
@@ -33,7 +33,7 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
 
 
 def fit(
-    model: DiffusionModel, latents: LatentDistribution, text: Tensor, settings: Settings
+    model: DiffusionModel, latents: LatentDistribution, text: Tensor, settings: ResolvedSettings
 ) -> Iterator[IdentityWeights]:
     """Train an adapter on one image, yielding the weights after every step; the last are the result.
 
@@ -47,7 +47,7 @@ def fit(
     scale = _HALF_PRECISION_SCALE if model.dtype == torch.float16 else 1.0
     batch_text = text.expand(settings.lora_batch, -1, -1)
 
-    for _ in range(settings.lora_steps or 0):
+    for _ in range(settings.lora_steps):
         clean = latents.sample(settings.lora_batch, generator)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator)

@@ -235,8 +235,7 @@ def _check_size(width: int, height: int) -> None:
         raise InputError(f"The image is {width}x{height} pixels; each side must have at least {MIN_SIDE}.")
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"The image is {width}x{height} pixels; the most is {MAX_PIXELS / 1e6:.0f} megapixels, "
-            "so resize it first."
+            f"The image is {width}x{height} pixels; the most is {MAX_PIXELS / 1e6:.0f} megapixels, so resize it first."
         )
 
 

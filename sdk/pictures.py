@@ -17,10 +17,13 @@ _LABEL_HEIGHT = 26
 
 
 def draw_instruction(image: np.ndarray, drags: Sequence[Drag], mask: np.ndarray | None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB with arrows from red handles to blue targets; what is protected is dimmed."""
+    """(H, W, 3) uint8 RGB with arrows from red handles to blue targets; what is protected is dimmed and outlined."""
     drawn = image.copy()
     if mask is not None:
-        drawn[mask == 0] = drawn[mask == 0] // 2
+        inside = (np.asarray(mask) > 0).astype(np.uint8)
+        drawn[inside == 0] = drawn[inside == 0] // 4 * 3
+        outline, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outline, -1, (255, 255, 255), 1, cv2.LINE_AA)
     for drag in drags:
         start, end = (tuple(round(v) for v in point) for point in (drag.source, drag.target))
         cv2.arrowedLine(drawn, start, end, (0, 0, 0), 4, cv2.LINE_AA, tipLength=0.2)
@@ -40,6 +43,34 @@ def strip(images: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
     gap = np.full((columns[0].shape[0], 6, 3), 255, np.uint8)
     parts = [part for column in columns for part in (column, gap)]
     return np.hstack(parts[:-1])
+
+
+def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
+    """The first image in a row of its own, the others `columns` to a row, under their labels, at most 384 px wide."""
+    height, width = images[0].shape[:2]
+    share = min(1.0, 384 / width)
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    rows = [strip(small[:1], labels[:1])]
+    for first in range(1, len(small), columns):
+        rows.append(strip(small[first : first + columns], labels[first : first + columns]))
+    widest = max(row.shape[1] for row in rows)
+    return np.vstack([np.pad(row, ((0, 6), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+
+
+def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str]) -> tuple[Path, Path]:
+    """A strip of labelled pictures at `path` (.png), and a GIF that goes there and back beside it."""
+    frames = [image.convert("RGB") for image in images]
+    sheet = Image.fromarray(strip([np.array(frame) for frame in frames], labels))
+    write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+    there_and_back = [*frames, *frames[-2:0:-1]]
+
+    def write(temporary: Path) -> None:
+        there_and_back[0].save(
+            temporary, format="GIF", save_all=True, append_images=there_and_back[1:], duration=120, loop=0
+        )
+
+    return path, write_atomically(path.with_suffix(".gif"), write)
 
 
 def save_trajectory(

@@ -27,7 +27,7 @@ from .memory import memory_errors
 from .model.base import DiffusionModel
 from .model.schedule import TimeGrid
 from .model.taps import low_rank_adapter
-from .request import Request, Settings, as_dict, make_settings
+from .request import Request, ResolvedSettings, as_dict, make_settings
 
 FORMAT = "dragtext-state-1"
 BATCH = 8  # pictures rendered side by side; more only cost memory
@@ -47,7 +47,7 @@ class Rendering:
     """
 
     model: DiffusionModel
-    settings: Settings
+    settings: ResolvedSettings
     frame: Frame
     level: int
     latent_before: Tensor
@@ -65,14 +65,12 @@ class Rendering:
         more, below 0 the opposite. text: another v for the embedding alone."""
         return self.sweep([(v, v if text is None else text)])[0]
 
-    def sweep(
-        self, values: Sequence[float | tuple[float, float]], on_step: OnStep | None = None
-    ) -> list[Image.Image]:
+    def sweep(self, values: Sequence[float | tuple[float, float]], on_step: OnStep | None = None) -> list[Image.Image]:
         """A picture for each v, or (v of the image, v of the text), rendered side by side.
 
         on_step: called with (steps done, steps in all).
         """
-        points = [_point(value) for value in values]
+        points = [check_point(value) for value in values]
         if not points:
             raise InputError("There is no v to render; give at least one number.")
         with memory_errors():
@@ -88,7 +86,7 @@ class Rendering:
 
     @property
     def times(self) -> TimeGrid:
-        return TimeGrid.of(self.settings.strength or 1.0, self.settings.inference_steps)
+        return TimeGrid.of(self.settings.strength, self.settings.inference_steps)
 
     def _render(self, points: list[tuple[float, float]], on_step: OnStep | None) -> list[Tensor]:
         device = self.model.device
@@ -152,7 +150,8 @@ class Rendering:
             "model": self.model.name,
             "fingerprint": self.model.fingerprint,
         }
-        contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        # Copies: DragNoise's two latents are one tensor, and safetensors stores no shared memory.
+        contiguous = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
         return write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
 
 
@@ -173,8 +172,8 @@ class SavedResult:
 def open_result(path: str | Path, model: DiffusionModel | str | Path | None = None) -> SavedResult:
     """Reopen what `EditResult.save_state` wrote.
 
-    model: the model it was made with, loaded or as a path for `load_model`; None is the embedded model. Raises InputError
-    for a file of another kind or another model.
+    model: the model it was made with, loaded or as a path for `load_model`; None is the embedded model. Raises
+    InputError for a file of another kind or another model.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -205,7 +204,7 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
         alpha, mask = (tensors[name].numpy() if name in tensors else None for name in ("alpha", "mask"))
         rendering = Rendering(
             model=model,
-            settings=make_settings(json.loads(metadata["settings"])),
+            settings=make_settings(json.loads(metadata["settings"])).resolve(),
             frame=frame,
             level=int(metadata["level"]),
             latent_before=tensors["latent_before"],
@@ -232,7 +231,8 @@ def check_state(path: str | Path) -> Path:
     return path
 
 
-def _point(value: Any) -> tuple[float, float]:
+def check_point(value: Any) -> tuple[float, float]:
+    """A number or a pair as (v of the image, v of the text). Raises InputError."""
     try:
         image, text = value if isinstance(value, (tuple, list)) else (value, value)
         point = float(image), float(text)

@@ -23,7 +23,7 @@ METHODS = ("gooddrag", "dragdiffusion", "freedrag", "dragnoise")
 
 # Published values that differ between methods (ALGORITHMS section 7; where a user interface and a benchmark script of
 # the same authors differ, the benchmark's, which the published numbers come from). A setting left at None takes its
-# method's. A method that is not listed under a name does not use that setting.
+# method's.
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
     "gooddrag": {
         "steps": 210,
@@ -55,6 +55,7 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
         "mask_weight": 10.0,
         "strength": 0.7,
         "supervision_radius": 4,
+        "tracking_radius": 3,  # not used: there is no point tracker
         "displacement": 5.0,
         "shared_attention": True,
         "lora_steps": 200,
@@ -78,75 +79,98 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
 class Settings(BaseModel, extra="forbid", frozen=True):
     """Every hyperparameter of an edit. None means the method's published value; `resolve` fills it in."""
 
-    method: Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise"] = Field("gooddrag", description="base method")
-    text: bool = Field(True, description="optimise the text embedding along with the image (DragText)")
+    method: Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise"] = Field(
+        default="gooddrag", description="base method"
+    )
+    text: bool = Field(default=True, description="optimise the text embedding along with the image (DragText)")
     gradients: Literal["joint", "paper", "official", "repository"] = Field(
-        "joint",
+        default="joint",
         description="what the optimisers see: one shared backward, the paper's two losses, the published code with its "
         "leftovers, or DragText's repository (differs from the former for FreeDrag without text only)",
     )
     resolution: int | None = Field(
-        None,
+        default=None,
         ge=64,
         le=2048,
         description="work on about this many pixels squared, whatever the picture's size; by default its own size, or "
         "the model's where it is over a megapixel",
     )
     crop: Literal["none", "auto"] = Field(
-        "none", description="auto: edit only a padded box around drags and mask, and paste it back"
+        default="none", description="auto: edit only a padded box around drags and mask, and paste it back"
     )
-    steps: int | None = Field(None, ge=1, le=2000, description="most updates of the drag loop")
-    lr: float | None = Field(None, gt=0, le=10, description="Adam step size of the latent")
-    text_lr: float = Field(0.004, gt=0, le=1, description="Adam step size of the text embedding")
-    text_weight: float = Field(0.1, ge=0, le=1000, description="weight of the L1 term that keeps the text's meaning")
+    steps: int | None = Field(default=None, ge=1, le=2000, description="most updates of the drag loop")
+    lr: float | None = Field(default=None, gt=0, le=10, description="Adam step size of the latent")
+    text_lr: float = Field(default=0.004, gt=0, le=1, description="Adam step size of the text embedding")
+    text_weight: float = Field(
+        default=0.1, ge=0, le=1000, description="weight of the L1 term that keeps the text's meaning"
+    )
     mask_weight: float | None = Field(
-        None, ge=0, le=1000, description="weight of the term that keeps what lies outside the mask"
+        default=None, ge=0, le=1000, description="weight of the term that keeps what lies outside the mask"
     )
     strength: float | None = Field(
-        None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
+        default=None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
     )
-    inference_steps: int = Field(50, ge=2, le=500, description="DDIM steps of a full denoise")
-    feature_block: int = Field(3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine")
+    inference_steps: int = Field(default=50, ge=2, le=500, description="DDIM steps of a full denoise")
+    feature_block: int = Field(
+        default=3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine"
+    )
     supervision_radius: int | None = Field(
-        None, ge=0, le=32, description="half width of the supervised window, feature-grid pixels"
+        default=None, ge=0, le=32, description="half width of the supervised window, feature-grid pixels"
     )
     tracking_radius: int | None = Field(
-        None, ge=1, le=64, description="half width of the point search window, feature-grid pixels"
+        default=None, ge=1, le=64, description="half width of the point search window, feature-grid pixels"
     )
     displacement: float | None = Field(
-        None, gt=0, le=64, description="how far ahead features are pulled at once, feature-grid pixels"
+        default=None, gt=0, le=64, description="how far ahead features are pulled at once, feature-grid pixels"
     )
     reach_distance: float = Field(
-        2.0, gt=0, le=100, description="a point this close to its target has arrived, feature-grid pixels"
+        default=2.0, gt=0, le=100, description="a point this close to its target has arrived, feature-grid pixels"
     )
     expected_loss: float = Field(
-        1.0, gt=0, le=100, description="feature difference that FreeDrag's line search looks for"
+        default=1.0, gt=0, le=100, description="feature difference that FreeDrag's line search looks for"
     )
-    inner_steps: int = Field(5, ge=1, le=100, description="most updates per round of FreeDrag")
-    drag_levels: int = Field(7, ge=1, le=500, description="timesteps at which GoodDrag drags")
-    tracks_per_level: int = Field(10, ge=1, le=500, description="point trackings per timestep of GoodDrag")
-    steps_per_track: int = Field(3, ge=1, le=100, description="updates per point tracking of GoodDrag")
-    patience: int = Field(5, ge=1, le=500, description="trackings without movement after which GoodDrag ends")
+    inner_steps: int = Field(default=5, ge=1, le=100, description="most updates per round of FreeDrag")
+    drag_levels: int = Field(default=7, ge=1, le=500, description="timesteps at which GoodDrag drags")
+    tracks_per_level: int = Field(default=10, ge=1, le=500, description="point trackings per timestep of GoodDrag")
+    steps_per_track: int = Field(default=3, ge=1, le=100, description="updates per point tracking of GoodDrag")
+    patience: int = Field(default=5, ge=1, le=500, description="trackings without movement after which GoodDrag ends")
     shared_attention: bool | None = Field(
-        None, description="let the edited image attend to the original's keys and values in the denoise"
+        default=None, description="let the edited image attend to the original's keys and values in the denoise"
     )
     shared_attention_stages: int = Field(
-        2, ge=1, le=4, description="how many of the last decoder stages share attention"
+        default=2, ge=1, le=4, description="how many of the last decoder stages share attention"
     )
-    shared_attention_start: int = Field(0, ge=0, le=500, description="denoise step from which attention is shared")
+    shared_attention_start: int = Field(
+        default=0, ge=0, le=500, description="denoise step from which attention is shared"
+    )
     lora_steps: int | None = Field(
-        None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
+        default=None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
     )
-    lora_lr: float | None = Field(None, gt=0, le=1, description="AdamW step size of the identity LoRA")
-    lora_rank: int = Field(16, ge=1, le=256, description="rank of the identity LoRA")
-    lora_batch: int = Field(4, ge=1, le=64, description="noised copies per training step of the LoRA")
-    seed: int = Field(42, ge=0, le=2**63 - 1, description="seed of the LoRA's noise, the only randomness")
+    lora_lr: float | None = Field(default=None, gt=0, le=1, description="AdamW step size of the identity LoRA")
+    lora_rank: int = Field(default=16, ge=1, le=256, description="rank of the identity LoRA")
+    lora_batch: int = Field(default=4, ge=1, le=64, description="noised copies per training step of the LoRA")
+    seed: int = Field(default=42, ge=0, le=2**63 - 1, description="seed of the LoRA's noise, the only randomness")
 
-    def resolve(self) -> Settings:
-        """The same settings with every None replaced by the method's default."""
+    def resolve(self) -> ResolvedSettings:
+        """The same settings with the method's default wherever it has one and None was left."""
         defaults = METHOD_DEFAULTS[self.method]
-        values = as_dict(self)
-        return Settings(**{k: defaults.get(k) if v is None else v for k, v in values.items()})
+        filled: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in as_dict(self).items()}
+        return ResolvedSettings(**filled)
+
+
+class ResolvedSettings(Settings, frozen=True):
+    """Settings as a loop reads them: nothing that depends on the method is open any more."""
+
+    steps: int
+    lr: float
+    mask_weight: float
+    strength: float
+    supervision_radius: int
+    tracking_radius: int
+    displacement: float
+    shared_attention: bool
+    lora_steps: int
+    lora_lr: float
 
 
 def as_dict(model: BaseModel) -> dict[str, Any]:
@@ -175,7 +199,7 @@ def make_settings(values: dict[str, Any] | None = None, base: Settings | None = 
         return Settings(**merged)
     except ValidationError as error:
         first = error.errors()[0]
-        name = first["loc"][0]
+        name = str(first["loc"][0])
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"Setting '{name}' is {merged.get(name)!r}: {reason}.") from None
 
@@ -281,7 +305,7 @@ class Request:
     drags: tuple[Drag, ...]
     prompt: str = ""
     mask: str | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings())
 
     def to_json(self) -> str:
         return json.dumps(

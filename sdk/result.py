@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .request import Point, Request, Settings
+from .request import Point, Request, ResolvedSettings
 
 if TYPE_CHECKING:
     from .rendering import Rendering
 
-Phase = Literal["identity", "invert", "drag", "denoise"]
+Phase = Literal["identity", "invert", "drag", "denoise", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class EditResult:
     steps: int
     rendering: Rendering
     request: Request
-    settings: Settings
+    settings: ResolvedSettings
     model: str
     timings: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0

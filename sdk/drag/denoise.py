@@ -11,7 +11,7 @@ from torch import Tensor
 from ..model.base import DiffusionModel
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import replace_mid, share_attention
-from ..request import Settings
+from ..request import ResolvedSettings
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def denoise(
     times: TimeGrid,
     latents: Tensor,
     text: Tensor,
-    settings: Settings,
+    settings: ResolvedSettings,
     *,
     level: int = 0,
     bottleneck: tuple[Tensor, Tensor] | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..request import Settings
+from ..request import ResolvedSettings
 from ..result import Step
 from .features import FeatureMap
 from .problem import DragProblem
@@ -44,7 +44,7 @@ def search(
     goal: np.ndarray,
     loss_first: float,
     loss_end: float,
-    settings: Settings,
+    settings: ResolvedSettings,
 ) -> tuple[np.ndarray, bool]:
     """The next current target on the line to `goal`, and whether the search went on or stayed rather than back.
 
@@ -52,7 +52,7 @@ def search(
     it. Normal (the loss got small): the candidate ahead whose difficulty is closest to `expected_loss`. Keep (smaller
     than at first): stay. Rollback (it grew): the easiest candidate between a step behind and a step ahead.
     """
-    expected, reach = settings.expected_loss, settings.displacement or 0.0
+    expected, reach = settings.expected_loss, settings.displacement
     share = min(reach / (np.linalg.norm(goal - current) + 1e-8), 1.0)
     if loss_end < 0.5 * expected:
         begin, stop, forward = current, current + share * (goal - current), True
@@ -63,7 +63,7 @@ def search(
         twice = min(2 * reach / (np.linalg.norm(goal - begin) + 1e-8), 1.0)
         stop = begin + twice * (goal - begin)
     candidates = [begin + fraction * (stop - begin) for fraction in FRACTIONS]
-    radius = settings.supervision_radius or 0
+    radius = settings.supervision_radius
     losses = torch.stack([(sample(features, c, radius) - template).abs().mean() for c in candidates])
     best = int(((losses - expected).abs() if forward else losses).argmin())
     return candidates[best], forward
@@ -76,7 +76,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
     adapt. It ends when every pair is at its goal with a small loss.
     """
     settings, goals = problem.settings, problem.targets
-    radius, small = settings.supervision_radius or 0, 0.5 * settings.expected_loss
+    radius, small = settings.supervision_radius, 0.5 * settings.expected_loss
     x = Variable(problem.latent, settings.lr)
     text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
     # The evaluation that closes a round also serves the first update of the next one.
     pending = None
 
-    while not done.all() and iteration < (settings.steps or 0):
+    while not done.all() and iteration < settings.steps:
         chosen = [
             (centre, False)
             if done[i]
@@ -108,10 +108,9 @@ def steps(problem: DragProblem) -> Iterator[Step]:
             live, previous = pending or problem.evaluate(x.in_graph(), text.in_graph())
             pending = None
             losses = torch.stack([(sample(live, c, radius) - t).abs().mean() for c, t in zip(current, templates)])
-            background = None
-            if previous is not None and start_previous is not None:
-                # A mean where the other methods have a sum.
-                background = problem.weighted_background(previous, start_previous) / previous.numel()
+            background = problem.weighted_background(previous, start_previous)
+            if background is not None:
+                background = background / problem.latent.numel()  # a mean where the other methods have a sum
             motion = losses.sum()
             loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
             if loss is None:

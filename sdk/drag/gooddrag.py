@@ -74,7 +74,8 @@ def steps(problem: DragProblem) -> Iterator[Step]:
             background = problem.weighted_background(previous, reference[level + 1])
             loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
             if loss is None:
-                yield Step(iteration, handles, tuple(left), *good, diverged=True, level=level, reference=reference[level])
+                where = {"level": level, "reference": reference[level]}
+                yield Step(iteration, handles, tuple(left), *good, diverged=True, **where)
                 return
             good = x.snapshot(), text.snapshot()
             x_gradient, text_gradient = gradients(motion, background, x.leaf, text.leaf, int(active.sum()))

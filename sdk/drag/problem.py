@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..model.base import DiffusionModel, TextEmbedding
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import features_and_prediction, features_only
-from ..request import Settings
+from ..request import ResolvedSettings
 from .features import FeatureMap
 from .motion import background_loss
 
@@ -24,7 +23,6 @@ class DragProblem:
     latent: (1, 4, h, w) float32, inverted to that timestep; text: the prompt's embedding.
     handles, targets: (n, 2) float64 whole (row, col) on the feature grid of size `grid`.
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
-    settings: resolved, no None left.
     """
 
     model: DiffusionModel
@@ -35,7 +33,7 @@ class DragProblem:
     targets: np.ndarray
     grid: tuple[int, int]
     mask: Tensor | None
-    settings: Settings
+    settings: ResolvedSettings
 
     @property
     def protects_background(self) -> bool:

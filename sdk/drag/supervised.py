@@ -42,7 +42,7 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
         return Step(iteration, at, tuple(distances(at, targets)), text=state[1], **describe(state[0]), **more)
 
     good = x.snapshot(), text.snapshot()
-    for iteration in range(settings.steps or 0):
+    for iteration in range(settings.steps):
         features, previous = evaluate(x.in_graph(), text.in_graph())
         before = handles
         if iteration:
@@ -71,4 +71,4 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
         features, _ = evaluate(x.leaf, text.leaf)
     handles = track(features, templates, handles, settings.tracking_radius)
     reached = not problem.active(distances(handles, targets)).any()
-    yield step(settings.steps or 0, handles, (x.snapshot(), text.snapshot()), reached=reached)
+    yield step(settings.steps, handles, (x.snapshot(), text.snapshot()), reached=reached)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .scenes import DragTask
+from .tasks import DragTask
 
 _DIFFERENT = 45.0  # RGB distance from the surroundings that counts as object
 _VANISHED = 0.15  # with less of its area left than this, an object has not moved but disappeared
@@ -17,14 +17,17 @@ _VANISHED = 0.15  # with less of its area left than this, an object has not move
 class Movement:
     """How a drag went, measured on pixels.
 
-    fraction: the centroid's displacement along the drag over the drag's length; 1 is all the way.
-    distance_left: pixels from the centroid to where it should be. area_ratio: segmented area after over before.
+    fraction: the centroid's displacement along the drag over the drag's length; 1 is all the way. distance_left: pixels
+    from the centroid to where it should be. Both are None where the drag is not that of a whole object.
+    remaining_error: mean absolute difference to the true picture inside the mask, over that of the untouched picture;
+    0 is perfect, 1 as far off as at the start. area_ratio: segmented area after over before.
     outside: mean absolute change outside the mask, images in [0, 1]. overlap: intersection over union of what is
     segmented with where the object should be; it falls where the object is smeared or torn on the way.
     """
 
-    fraction: float
-    distance_left: float
+    fraction: float | None
+    distance_left: float | None
+    remaining_error: float
     area_ratio: float
     outside: float
     overlap: float
@@ -55,20 +58,24 @@ def centroid(patch: np.ndarray) -> tuple[float, float] | None:
 def measure(task: DragTask, result: np.ndarray) -> Movement:
     """Compare (S, S, 3) uint8 RGB `result` with the task's image. A vanished object has moved nowhere: fraction 0."""
     before, after = segment(task.image, task.mask), segment(result, task.mask)
+    inside = task.mask > 0
+    picture, image, truth = (array.astype(np.float32) for array in (result, task.image, task.truth))
+    wanted = segment(task.truth, task.mask)
+    facts = {
+        "remaining_error": float(np.abs(picture - truth)[inside].mean() / np.abs(image - truth)[inside].mean()),
+        "area_ratio": float(after.sum() / max(before.sum(), 1)),
+        "outside": float(np.abs(picture - image)[~inside].mean() / 255),
+        "overlap": float((after & wanted).sum() / max((after | wanted).sum(), 1)),
+    }
+    if task.kind != "move":
+        return Movement(None, None, **facts)
     start, end = centroid(before), centroid(after)
     length = float(np.hypot(*task.offset))
-    change = np.abs(result.astype(np.float32) - task.image).mean(axis=2) / 255
-    outside = float(change[task.mask == 0].mean())
-    truth = segment(task.truth, task.mask)
-    overlap = float((after & truth).sum() / max((after | truth).sum(), 1))
-    area_ratio = float(after.sum() / max(before.sum(), 1))
-    if start is None or end is None or area_ratio < _VANISHED:
-        return Movement(0.0, length, area_ratio, outside, overlap)
+    if start is None or end is None or facts["area_ratio"] < _VANISHED:
+        return Movement(0.0, length, **facts)
     moved = np.subtract(end, start)
     return Movement(
-        fraction=float(moved @ np.array(task.offset) / length**2),
-        distance_left=float(np.hypot(*(np.array(task.offset) - moved))),
-        area_ratio=area_ratio,
-        outside=outside,
-        overlap=overlap,
+        float(moved @ np.array(task.offset) / length**2),
+        float(np.hypot(*(np.array(task.offset) - moved))),
+        **facts,
     )

@@ -32,7 +32,7 @@ TEXTURES = ("striped", "dotted", "checked", "ringed", "shaded", "outlined")
 SIZES: dict[str, tuple[float, float]] = {"small": (26, 34), "large": (38, 50)}
 HELD_OUT = frozenset({("purple", "triangle"), ("green", "circle"), ("orange", "star"), ("blue", "face")})
 
-_LEAF, _INK = np.float32((60, 140, 60)), np.float32((40, 36, 44))
+_LEAF, _INK = np.array((60, 140, 60), np.float32), np.array((40, 36, 44), np.float32)
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def _place(x: float, y: float) -> str:
 
 
 def make_scene(
-    seed: int, size: int = 256, count: int | None = None, figures: bool = True, overlap: bool = False
+    seed: int, size: int = 256, count: int | None = None, figures: float = 0.3, overlap: bool = False
 ) -> Scene:
     """Draw up a scene of `count` objects (one, two or three by default), apart unless `overlap`.
 
-    figures: faces, cars and flowers may be among them.
+    figures: share of faces, cars and flowers among the objects.
     """
     rng = np.random.default_rng(seed)
     wanted = count or int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
@@ -162,8 +162,8 @@ def make_scene(
     return Scene(seed, size, str(rng.choice(list(BACKGROUNDS))), tuple(objects))
 
 
-def _make_object(rng: np.random.Generator, size: int, figures: bool, unseen: bool) -> SceneObject:
-    is_figure = figures and rng.random() < 0.3
+def _make_object(rng: np.random.Generator, size: int, figures: float, unseen: bool) -> SceneObject:
+    is_figure = rng.random() < figures
     colour, shape = "", ""
     while not colour or (not unseen and (colour, shape) in HELD_OUT):
         colour = str(rng.choice(list(COLOURS)))
@@ -178,9 +178,9 @@ def _make_object(rng: np.random.Generator, size: int, figures: bool, unseen: boo
     elif rng.random() < 0.3:
         aspect = float(rng.uniform(1.1, 1.6))
     margin = radius * aspect + 6
-    centre = tuple(float(v) for v in rng.uniform(margin, size - margin, 2))
+    x, y = (float(v) for v in rng.uniform(margin, size - margin, 2))
     tone = str(rng.choice(("white", "dark")))
-    return SceneObject(shape, colour, texture, size_word, tone, centre, radius, angle, aspect, shifts)
+    return SceneObject(shape, colour, texture, size_word, tone, (x, y), radius, angle, aspect, shifts)
 
 
 def render(scene: Scene) -> np.ndarray:
@@ -224,7 +224,7 @@ def _background(scene: Scene) -> np.ndarray:
     for _ in range(2):
         fx, fy = rng.uniform(-3, 3, 2)
         shade = shade + rng.uniform(2, 5) * np.sin(2 * np.pi * (fx * x + fy * y) + rng.uniform(0, 6.28))
-    return np.float32(BACKGROUNDS[scene.background]) + shade[..., None]
+    return np.array(BACKGROUNDS[scene.background], np.float32) + shade[..., None]
 
 
 def _paint(image: np.ndarray, item: SceneObject) -> None:
@@ -237,7 +237,7 @@ def _paint(image: np.ndarray, item: SceneObject) -> None:
     y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32)
     u, v = to_local(item, x, y)
     patch = image[y0:y1, x0:x1]
-    base = np.float32(item.rgb)
+    base = np.array(item.rgb, np.float32)
     if item.shape in FIGURES:
         paints = {"base": base, "light": 0.35 * base + 0.65 * 255, "ink": _INK, "leaf": _LEAF}
         for part, distance in _part_distances(item, u, v):

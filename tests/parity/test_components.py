@@ -116,7 +116,7 @@ def test_points_and_mask_of_an_odd_image(components):
 @pytest.mark.parametrize("expected", ["0.2", "0.6"])
 @pytest.mark.parametrize("state", ["normal", "keep", "rollback"])
 def test_freedrag_line_search(components, state, expected):
-    """op_fd_search_*_par: loss at first, loss at the end, success threshold (half of l where it matters), d_max, flag."""
+    """op_fd_search_*_par: loss at first, loss at the end, success threshold (mostly half of l), d_max, flag."""
     features = FeatureMap(torch.from_numpy(components["op_F1"]), components["op_F1"].shape[2:])
     template = torch.from_numpy(components["op_fd_samples"]).T.reshape(-1, 5, 5)
     first, end, threshold, reach, forward = components[f"op_fd_search_{state}_L{expected}_par"].tolist()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from dragtext.sdk.drag import dragdiffusion, dragnoise, freedrag, gooddrag
-from dragtext.sdk.drag.features import FeatureMap
 from dragtext.sdk.drag.problem import DragProblem
 from dragtext.sdk.frame import Frame
 from dragtext.sdk.model.schedule import TimeGrid, invert

@@ -1,0 +1,144 @@
+"""One edit over a grid of settings: a table as CSV and JSON, a labelled contact sheet; a stopped run can go on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..editor import Editor, OnProgress, ShouldStop
+from ..errors import DragTextError, InputError, InterruptedEditError
+from ..images import write_atomically
+from ..pictures import contact_sheet
+from ..request import Request, Settings, as_dict, make_settings, setting_names
+
+MAX_CELLS = 400
+
+
+def parse_axis(text: str) -> tuple[str, list[Any]]:
+    """`name=value,value,...`, values as JSON where they are, else text. Raises InputError."""
+    name, _, values = text.partition("=")
+    name = name.strip().replace("-", "_")
+    if name not in setting_names():
+        known = ", ".join(setting_names())
+        raise InputError(f"--vary {text}: there is no setting '{name}'; the settings are: {known}.")
+    parsed = []
+    for value in values.split(","):
+        try:
+            parsed.append(json.loads(value))
+        except ValueError:
+            parsed.append(value.strip())
+    if "" in parsed:
+        raise InputError(f"--vary {text} has an empty value; write it like --vary text_weight=0,0.1,1.")
+    return name, parsed
+
+
+def cells(axes: Sequence[tuple[str, list[Any]]], base: Settings) -> list[tuple[dict[str, Any], Settings]]:
+    """All combinations, the last axis fastest: what varies, and the settings, checked before anything runs."""
+    if not axes:
+        raise InputError("There is nothing to vary; give --vary, for example --vary method=gooddrag,dragdiffusion.")
+    names = [name for name, _ in axes]
+    if len(set(names)) < len(names):
+        raise InputError("A setting is varied twice; give each --vary once.")
+    combinations = list(itertools.product(*(values for _, values in axes)))
+    if len(combinations) > MAX_CELLS:
+        raise InputError(f"The grid has {len(combinations)} edits; the most is {MAX_CELLS}.")
+    varied = [dict(zip(names, combination)) for combination in combinations]
+    return [(values, make_settings(values, base)) for values in varied]
+
+
+def run_grid(
+    editor: Editor,
+    request: Request,
+    mask: np.ndarray | None,
+    axes: Sequence[tuple[str, list[Any]]],
+    folder: Path,
+    *,
+    on_cell: Callable[[int, int, dict[str, Any]], None] | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> list[dict[str, Any]]:
+    """Run every cell that `folder` does not hold yet and write table.csv, table.json and contact.png there.
+
+    on_cell: called before each edit with (number, cells in all, what varies). A cell that fails becomes a row with its
+    error. Once `should_stop` says so, the edit in hand is dropped, the table holds what is done, and
+    InterruptedEditError is raised; the same call goes on from there.
+    """
+    grid = cells(axes, request.settings)
+    rows: list[dict[str, Any]] = []
+    stopped = False
+    for number, (varied, settings) in enumerate(grid):
+        # The name knows everything that the picture depends on, so a changed request does not meet old results.
+        identity = replace(request, settings=settings).to_json() + editor.fingerprint
+        name = f"{number:03d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        stored = folder / f"{name}.json"
+        if stored.exists():
+            rows.append(json.loads(stored.read_text()))
+            continue
+        if on_cell:
+            on_cell(number, len(grid), varied)
+        row: dict[str, Any] = {**varied, "picture": "", "error": ""}
+        try:
+            result = editor.drag(
+                request.drags, mask=mask, settings=settings, on_progress=on_progress, should_stop=should_stop
+            )
+        except InterruptedEditError:
+            stopped = True
+        except DragTextError as error:
+            row["error"] = str(error)
+        else:
+            stopped = result.stopped == "interrupted"
+            if not stopped:
+                result.save(folder / f"{name}.png")
+                row |= {
+                    "picture": f"{name}.png",
+                    "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
+                    "reached": result.reached,
+                    "stopped": result.stopped,
+                    "steps": result.steps,
+                    "seconds": sum(result.timings.values()),
+                    "settings": as_dict(result.settings),
+                }
+        if stopped:
+            break
+        write_atomically(stored, lambda path, row=row: path.write_text(json.dumps(row)))
+        rows.append(row)
+    _write_tables(folder, rows, editor.picture, [name for name, _ in axes], columns=len(axes[-1][1]))
+    if stopped:
+        raise InterruptedEditError(
+            f"Stopped after {len(rows)} of {len(grid)} edits; the same command goes on from there."
+        )
+    return rows
+
+
+def _write_tables(
+    folder: Path, rows: list[dict[str, Any]], original: np.ndarray, varied: list[str], columns: int
+) -> None:
+    write_atomically(folder / "table.json", lambda path: path.write_text(json.dumps(rows, indent=1)))
+    names = [*varied, "distance_left", "reached", "stopped", "steps", "seconds", "picture", "error"]
+
+    def write(path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, extrasaction="ignore", restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_atomically(folder / "table.csv", write)
+    pictures, labels = [original], ["original"]
+    for row in rows:
+        picture = np.zeros_like(original)
+        if row["picture"]:
+            with Image.open(folder / row["picture"]) as image:
+                picture = np.array(image.convert("RGB"))
+        pictures.append(picture)
+        labels.append(" ".join(f"{name} {row[name]}" for name in varied) + (" (failed)" if row["error"] else ""))
+    sheet = Image.fromarray(contact_sheet(pictures, labels, columns))
+    write_atomically(folder / "contact.png", lambda path: sheet.save(path))
