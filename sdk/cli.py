@@ -1,4 +1,4 @@
-"""The `dragtext` command: edit, render, sweep, demo, info.
+"""The `dragtext` command: edit, render, sweep, demo, export-model, info.
 
 Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted.
 """
@@ -431,6 +431,30 @@ def demo(
         typer.echo(outcome.text)
     if outcome.report["stopped"] == "interrupted":
         raise typer.Exit(InterruptedEditError.exit_code)
+
+
+@app.command("export-model")
+def export_model(
+    output: Annotated[str, typer.Argument(help="where to write NAME.safetensors, with NAME.yaml and NAME-clip/")],
+    model: Annotated[str | None, typer.Option(help="diffusers folder [the embedded model]")] = None,
+    dtype: Annotated[str, typer.Option(help="float16 or float32, of the written weights")] = "float16",
+) -> None:
+    """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
+    from .images import check_writable
+
+    path = Path(output)
+    if path.suffix != ".safetensors":
+        raise InputError(f"The checkpoint {path.name} must end in .safetensors.")
+    if dtype not in ("float16", "float32"):
+        raise InputError(f"--dtype {dtype} is neither float16 nor float32.")
+    check_writable(path)
+    import torch
+
+    from .model.export import export_checkpoint
+    from .model.load import load_model
+
+    for written in export_checkpoint(load_model(model, device="cpu", dtype="float32"), path, getattr(torch, dtype)):
+        typer.echo(f"Saved {written}")
 
 
 @app.command()

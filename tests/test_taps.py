@@ -11,6 +11,8 @@ from dragtext.sdk.model.taps import (
     features_only,
     low_rank_adapter,
     projections,
+    remember,
+    replace_mid,
     share_attention,
 )
 
@@ -30,7 +32,8 @@ def snapshot(model):
     state = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
     hooks = {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in model.unet.named_modules()}
     gradients = {name: (p.requires_grad, p.grad is None) for name, p in model.unet.named_parameters()}
-    return state, hooks, gradients, model.unet.training, predict(model, 2)
+    replaced = [name for name, module in model.unet.named_modules() if "forward" in vars(module)]
+    return state, (hooks, replaced), gradients, model.unet.training, predict(model, 2)
 
 
 def assert_unchanged(model, before):
@@ -57,7 +60,12 @@ def test_the_model_is_what_it_was(model, ending):
     latent, text = inputs(2)
 
     def use():
-        with low_rank_adapter(model.unet, random_adapter(model)), share_attention(model, 2):
+        with (
+            low_rank_adapter(model.unet, random_adapter(model)),
+            share_attention(model, 2),
+            remember(model.layout.encoder, {}),
+            replace_mid(model, torch.zeros(1)),
+        ):
             changed = model.predict(latent, 500, text)
             assert not torch.equal(changed, before[4])
             features_only(model, latent, 500, text, 3)
@@ -137,3 +145,37 @@ def test_the_adapter_equals_peft(model):
         with low_rank_adapter(model.unet, adapter):
             actual = model.predict(latent, 500, text)
         assert torch.allclose(actual, other.predict(latent, 500, text), atol=1e-4)
+
+
+def test_a_remembered_module_computes_once_and_its_hooks_still_run(model):
+    latent, text = inputs()
+    block, outputs, seen = model.unet.down_blocks[1], {}, []
+    inner = block.resnets[0].register_forward_hook(lambda *_: seen.append("computed"))
+    outer = block.register_forward_hook(lambda *_: seen.append("hook"))
+    try:
+        with torch.no_grad():
+            plain = model.predict(latent, 500, text)
+            seen.clear()
+            for _ in range(3):
+                with remember([block], outputs):
+                    again = model.predict(latent, 500, text)
+    finally:
+        inner.remove()
+        outer.remove()
+    assert torch.equal(again, plain)
+    assert seen == ["computed", "hook", "hook", "hook"]
+
+
+def test_the_replaced_mid_block_goes_as_far_as_its_share(model):
+    latents, text = inputs(2)
+    with torch.no_grad():
+        plain = model.predict(latents, 500, text)
+        own = features_only(model, latents, 500, text, 0)
+        other = own[:1] + 1
+        with replace_mid(model, other, torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)):
+            mixed = model.predict(latents, 500, text)
+        with replace_mid(model, other):
+            replaced = model.predict(latents, 500, text)
+    assert torch.allclose(mixed[0], plain[0], atol=1e-6)
+    assert torch.equal(mixed[1], replaced[1])
+    assert (replaced[0] - plain[0]).abs().max() > 1e-4
