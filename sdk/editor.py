@@ -113,16 +113,19 @@ class Editor:
         """What part of the picture is worked on, and at what size."""
         height, width = self._loaded.rgb.shape[:2]
         box = box_around(drags, mask, (height, width)) if settings.crop == "auto" else (0, 0, height, width)
-        native = self.model.native_resolution
         side = settings.resolution
-        if side is None and (box[2] - box[0]) * (box[3] - box[1]) > NATIVE_PIXELS:
-            side = native
-            if settings.crop == "none":
-                log.warning(
-                    "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. "
-                    "crop='auto' (--crop auto) changes only the part around the drags.",
-                    width, height, side, side,
-                )  # fmt: skip
+        if side is None and settings.crop == "auto":
+            side = self.model.native_resolution
+        elif side is None and height * width > NATIVE_PIXELS:
+            side = self.model.native_resolution
+            log.warning(
+                "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. "
+                "crop='auto' (--crop auto) changes only the part around the drags.",
+                width,
+                height,
+                side,
+                side,
+            )
         pixels = None if side is None else side * side
         return Frame.of(height, width, self.model.size_multiple, pixels=pixels, box=box)
 

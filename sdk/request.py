@@ -93,7 +93,7 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         ge=64,
         le=2048,
         description="work on about this many pixels squared, whatever the picture's size; by default its own size, or "
-        "the model's where it is over a megapixel",
+        "the model's with crop and for pictures over a megapixel",
     )
     crop: Literal["none", "auto"] = Field(
         default="none", description="auto: edit only a padded box around drags and mask, and paste it back"

@@ -86,7 +86,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
     count = len(current)
     loss_first, loss_end = np.zeros(count), np.zeros(count)
     done = np.zeros(count, dtype=bool)
-    updates = _published(problem) if settings.gradients in ("official", "repository") else _shared(problem)
+    updates = _Published(problem) if settings.gradients in ("official", "repository") else _Joint(problem)
     good = x.snapshot(), text.snapshot()
     iteration = 0
     # The evaluation that closes a round also serves the first update of the next one.
@@ -138,7 +138,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
     yield Step(iteration, current, tuple(distances(current, goals)), *state, reached=bool(done.all()))
 
 
-class _shared:
+class _Joint:
     """Latent and text move together at every update; `joint` and `paper` as for the other methods."""
 
     def __init__(self, problem: DragProblem) -> None:
@@ -150,7 +150,7 @@ class _shared:
         text.step(text_gradient)
 
 
-class _published:
+class _Published:
     """What the published code computes, with its leftovers (ALGORITHMS 6.4).
 
     In the original repository ("official" with text off) there is one backward per update and nothing is left over. In
