@@ -147,7 +147,7 @@ def edit(
     **settings: Any,
 ) -> None:
     """Drag points of a picture to their targets."""
-    from .images import check_output, check_writable, write_atomically
+    from .images import check_output, check_writable, save_image, write_atomically
 
     asked, loaded, mask_array = _read_inputs(image, prompt, drag, mask, request, settings)
     target = check_output(output or _beside(image, "-dragged.png"), loaded.alpha is not None)
@@ -182,20 +182,16 @@ def edit(
                 should_stop=should_stop,
                 trace=trace is not None,
             )
-            if point is not None:
-                from .images import save_image
-
-                save_image(result.at(*point), target, result.request)
-            else:
-                result.save(target)
+            # First what cannot fail any more, so that a sweep too large for the memory costs no optimisation.
+            if save_state is not None:
+                result.save_state(save_state)
+            if trace is not None and result.trace is not None:
+                write_atomically(Path(trace), result.trace.save)
+            save_image(result.image if point is None else result.at(*point), target, result.request)
             if values is not None:
                 _write_sweep(result.rendering, values, target, bars)
         finally:
             bars.close()
-        if save_state is not None:
-            result.save_state(save_state)
-        if trace is not None and result.trace is not None:
-            write_atomically(Path(trace), result.trace.save)
     show_result(result, str(target), json_)
     if result.stopped == "interrupted":
         typer.echo("Interrupted: the best so far was kept.", err=True)
@@ -287,7 +283,7 @@ def sweep(
         if not quiet:
             typer.echo(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()), err=True)
 
-    with interruptible() as should_stop:
+    with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
         with memory_errors():
             editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
         try:
@@ -301,7 +297,8 @@ def sweep(
         return
     for row in rows:
         varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)
-        outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {row['steps']} steps  {row['seconds']:.1f} s"
+        spent = "" if row["error"] else f"{row['updates']} updates  {row['seconds']:.1f} s"
+        outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {spent}"
         typer.echo(f"{varied}  {outcome}")
     typer.echo(f"Saved {folder / 'table.csv'}, table.json and contact.png")
 

@@ -51,10 +51,13 @@ class ProgressBars:
 
 
 @contextmanager
-def interruptible(immediately: bool = False) -> Iterator[Any]:
+def interruptible(
+    promise: str = "what has been reached is rendered and kept", *, immediately: bool = False
+) -> Iterator[Any]:
     """A `should_stop` that turns true at the first Ctrl-C; the second one ends the block with InterruptedEditError.
 
-    immediately: the first one ends the block, for work of which a part is of no use.
+    promise: what the first one tells that happens now. immediately: the first one ends the block, for work of which a
+    part is of no use.
     """
     stopped = immediately
 
@@ -63,14 +66,14 @@ def interruptible(immediately: bool = False) -> Iterator[Any]:
         if stopped:
             raise KeyboardInterrupt
         stopped = True
-        typer.echo("\nStopping: what has been reached is rendered and kept (Ctrl-C again to drop it).", err=True)
+        typer.echo(f"\nStopping: {promise} (Ctrl-C again ends at once).", err=True)
 
     previous = signal.signal(signal.SIGINT, on_signal)
     try:
         yield lambda: stopped
     except KeyboardInterrupt:
         # Typer gives a KeyboardInterrupt an exit status of its own, which differs between its versions.
-        raise InterruptedEditError("Stopped at once, and nothing was kept.") from None
+        raise InterruptedEditError("Stopped at once; the work in hand was dropped.") from None
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -113,9 +116,11 @@ def show_result(result: EditResult, output: str, as_json: bool) -> None:
             f"  target ({drag.target[0]:g}, {drag.target[1]:g})"
             f"  distance {drag.distance_before:.1f} -> {drag.distance_after:.1f} px"
         )
+    levels = result.settings.method == "gooddrag"
     ending = {
         "reached": "every point arrived",
-        "steps": "all steps used; --steps or --lr go further",
+        "steps": f"all steps used; {'--tracks-per-level' if levels else '--steps'} or --lr go further",
+        "stuck": "no point moved any more; --lr or --patience go further",
         "interrupted": "interrupted",
         "diverged": "the loss became NaN, the last good state was kept; lower --lr",
     }[result.stopped]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .console import report
 from .editor import Editor, OnProgress
-from .errors import InputError
+from .errors import InputError, InterruptedEditError
 from .evaluation.centroid import Movement, measure
 from .evaluation.scenes import FIRST_EVALUATION_SEED
 from .evaluation.tasks import DEMO_SETTINGS, KINDS, DragTask, drag_task
@@ -63,12 +63,18 @@ def run_demo(
     check_writable(folder / "demo.png")
     model = load_model()
     rows, lines, facts = [], [], {}
-    seconds = 0.0
+    seconds, stopped = 0.0, "done"
     for kind in KINDS:
         task = drag_task(FIRST_EVALUATION_SEED + seed, kind)
         if on_scene:
             on_scene(f"{WHAT[kind]}: {task.scene.caption}")
-        result = _drag(model, task, settings, on_progress, should_stop)
+        try:
+            result = _drag(model, task, settings, on_progress, should_stop)
+        except InterruptedEditError:
+            if not rows:
+                raise
+            stopped = "interrupted"
+            break
         pixels = np.array(result.image)
         moved = measure(task, pixels)
         drags = make_drags(task.drags)
@@ -80,13 +86,13 @@ def run_demo(
         facts[kind] = {**report(result, str(folder / f"{kind}.png")), "moved": asdict(moved)}
         seconds += sum(result.timings.values())
         if result.stopped == "interrupted":
+            stopped = "interrupted"
             break
     labels = ["original", "instruction", f"result ({settings.method} + text)"]
     sheet = np.vstack([strip(row, labels if number == 0 else [""] * 3) for number, row in enumerate(rows)])
     save_image(Image.fromarray(sheet), folder / "demo.png")
     (folder / "trajectory-move.gif").replace(folder / "trajectory.gif")
     lines.append(f"{len(rows)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
-    stopped = "interrupted" if any(fact["stopped"] == "interrupted" for fact in facts.values()) else "done"
     return DemoOutcome("\n".join(lines), {"output": str(folder / "demo.png"), "stopped": stopped, "drags": facts})
 
 

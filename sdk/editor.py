@@ -16,7 +16,7 @@ from torch import Tensor
 from . import cache, identity
 from .drag import dragdiffusion, dragnoise, freedrag, gooddrag
 from .drag.problem import DragProblem
-from .errors import InterruptedEditError
+from .errors import InputError, InterruptedEditError
 from .frame import Frame, box_around
 from .images import load_image, load_mask, mask_to_uri
 from .memory import memory_errors, peak_memory, start_measuring
@@ -94,6 +94,8 @@ class Editor:
         resolved = asked.resolve()
         frame = self.frame(resolved, pairs, mask_array)
         handles, targets = frame.to_grid(pairs)
+        if mask_array is not None and not frame.mask_to_model(mask_array).any():
+            raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
         request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
         run = _Run(self, frame, resolved, on_progress, should_stop)
         with memory_errors():
@@ -349,7 +351,9 @@ def _ending(last: Step, interrupted: bool) -> Any:
         return "diverged"
     if last.reached:
         return "reached"
-    return "interrupted" if interrupted else "steps"
+    if interrupted:
+        return "interrupted"
+    return "stuck" if last.stuck else "steps"
 
 
 def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:

@@ -121,7 +121,7 @@ class Frame:
     @property
     def is_whole(self) -> bool:
         """The user's image is worked on as it is, neither cropped nor scaled."""
-        return self.work == self.image
+        return self.box == (0, 0, *self.image) and self.work == self.image
 
     def image_to_model(self, rgb: np.ndarray) -> Tensor:
         """HxWx3 uint8 to (1, 3, H', W') float32 in [-1, 1], padded by repeating the border."""

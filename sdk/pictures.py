@@ -45,12 +45,17 @@ def strip(images: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
     return np.hstack(parts[:-1])
 
 
-def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
-    """The first image in a row of its own, the others `columns` to a row, under their labels, at most 384 px wide."""
-    height, width = images[0].shape[:2]
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, at most 384 px wide."""
+    height, width = image.shape[:2]
     share = min(1.0, 384 / width)
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
+    """The first image in a row of its own, the others `columns` to a row, under their labels, as thumbnails."""
+    small = [thumbnail(image) for image in images]
     rows = [strip(small[:1], labels[:1])]
     for first in range(1, len(small), columns):
         rows.append(strip(small[first : first + columns], labels[first : first + columns]))
@@ -59,10 +64,11 @@ def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: 
 
 
 def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str]) -> tuple[Path, Path]:
-    """A strip of labelled pictures at `path` (.png), and a GIF that goes there and back beside it."""
-    frames = [image.convert("RGB") for image in images]
-    sheet = Image.fromarray(strip([np.array(frame) for frame in frames], labels))
+    """A strip of labelled thumbnails at `path` (.png), and a GIF of them that goes there and back beside it."""
+    small = [thumbnail(np.array(image.convert("RGB"))) for image in images]
+    sheet = Image.fromarray(strip(small, labels))
     write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+    frames = [Image.fromarray(image) for image in small]
     there_and_back = [*frames, *frames[-2:0:-1]]
 
     def write(temporary: Path) -> None:

@@ -32,6 +32,7 @@ class Step:
     reference: (1, 4, h, w), the original's latent at that level; None is the inverted latent.
     loss: motion and background loss, None where the iteration only looked and did not update.
     reached: all points are within `reach_distance`.
+    stuck: the points have not moved for GoodDrag's `patience`.
     diverged: the loss became NaN; latent and text are the last ones with a finite loss.
     """
 
@@ -43,6 +44,7 @@ class Step:
     loss: float | None = None
     reached: bool = False
     diverged: bool = False
+    stuck: bool = False
     bottleneck: Tensor | None = None
     level: int = 0
     reference: Tensor | None = None
@@ -107,10 +109,11 @@ class EditResult:
     drags: one report per drag. The final position is the tracker's belief, not a measurement.
     trajectory: (K, n, 2) float64, (x, y) pixels of the user's image at each iteration; the last row is the end.
     losses: K numbers. reached: all points within `reach_distance` of their targets.
-    stopped: why the loop ended: "reached", "steps" (all used), "interrupted", "diverged" (NaN; last good state kept).
+    stopped: why the loop ended: "reached", "steps" (all used), "stuck" (no point moves any more), "interrupted",
+        "diverged" (NaN; last good state kept).
     rendering: what `at` and `sweep` draw from: both ends of the edit, latents and embeddings, on the CPU.
     request: prompt, drags, mask and settings as given; settings: the same with every default filled in.
-    timings: seconds per phase (identity, invert, drag, denoise, encode, decode).
+    timings: seconds per phase (encode, identity, invert, drag, denoise with the decoding).
     peak_memory: bytes, of the device on CUDA and of the process elsewhere.
     trace: only if asked for.
     """
@@ -120,7 +123,7 @@ class EditResult:
     trajectory: np.ndarray
     losses: tuple[float, ...]
     reached: bool
-    stopped: Literal["reached", "steps", "interrupted", "diverged"]
+    stopped: Literal["reached", "steps", "stuck", "interrupted", "diverged"]
     steps: int
     rendering: Rendering
     request: Request

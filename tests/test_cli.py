@@ -298,7 +298,7 @@ def test_the_second_ctrl_c_ends_at_once_and_gives_the_handler_back():
             signal.raise_signal(signal.SIGINT)
             seen.append("went on")
 
-    with pytest.raises(InterruptedEditError, match="nothing was kept") as caught:
+    with pytest.raises(InterruptedEditError, match="was dropped") as caught:
         press_twice()
     assert seen == [False, True]
     assert caught.value.exit_code == 130

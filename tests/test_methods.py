@@ -117,6 +117,26 @@ def test_nan_ends_with_the_last_good_state(model, method, monkeypatch):
     assert steps[-1].text.isfinite().all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_nan_from_the_last_update_is_not_the_result(model, method, monkeypatch):
+    """A step so large that what follows overflows: the state before it is kept."""
+    problem = make_problem(model, method, mask=None, steps=1, drag_levels=1, inner_steps=1)
+    from dragtext.sdk.drag.variable import Variable
+
+    real = Variable.step
+
+    def explode(self, gradient):
+        real(self, gradient)
+        with torch.no_grad():
+            self.leaf.mul_(float("inf"))
+
+    monkeypatch.setattr(Variable, "step", explode)
+    steps = list(LOOPS[method](problem))
+    assert steps[-1].diverged
+    assert torch.equal(steps[-1].latent, problem.latent)
+    assert torch.equal(steps[-1].text, problem.text.embedding)
+
+
 def test_window_offsets_stay_inside_around_every_centre():
     assert window_offsets((5.7,), 2, 20).tolist() == [-2, -1, 0, 1, 2]
     assert window_offsets((1.0, 18.0), 3, 20).tolist() == [-1, 0, 1]
@@ -299,6 +319,7 @@ def test_gooddrag_ends_after_patience_and_after_its_steps(model):
     steps = list(gooddrag.steps(still))
     assert sum(step.updated for step in steps) == 2 * 2
     assert steps[-1].level == 1
+    assert steps[-1].stuck
     few = make_problem(model, "gooddrag", steps=3, drag_levels=4)
     assert sum(step.updated for step in gooddrag.steps(few)) == 3
 

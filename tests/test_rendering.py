@@ -181,6 +181,21 @@ def test_crop_keeps_every_byte_outside_its_box(model, masked, resolution):
     assert result.drags[0].target == (230, 160)
 
 
+def test_a_crop_enlarged_to_the_pictures_own_size_is_still_pasted_back(model):
+    image = picture(256, 256)
+    result = sdk.Editor(model, image).drag(
+        [((100, 100), (140, 100))], crop="auto", resolution=256, method="dragdiffusion", steps=1, **FAST
+    )
+    assert np.array_equal(np.array(result.image)[200:], image[200:])
+
+
+def test_a_mask_that_no_latent_cell_sees_is_refused(model):
+    mask = np.zeros((70, 93), np.uint8)
+    mask[21:23, 21:23] = 1
+    with pytest.raises(sdk.InputError, match="too small"):
+        sdk.Editor(model, picture()).drag([((21, 21), (60, 50))], mask=mask, **FAST)
+
+
 def test_the_seam_of_a_crop_is_soft(model):
     """A flat picture and a flat edit of another colour: the pasted values never jump by more than a few levels."""
     flat = np.full((300, 300, 3), 100, np.uint8)

@@ -122,6 +122,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
                 loss_first = values
             success = bool(values.max() < small)
             updates.apply(x, text, motion, background, success, advancing)
+            del live, previous, losses, motion, background  # a graph kept for rescaling must not meet the next one
             yield Step(iteration, current, left, x.snapshot(), text.snapshot(), loss=loss)
             iteration += 1
             if success:
@@ -130,6 +131,9 @@ def steps(problem: DragProblem) -> Iterator[Step]:
         features = FeatureMap(pending[0].native.detach(), problem.grid)
         fresh = [sample(features, centre, radius) for centre in current]
         loss_end = np.array([float((new - old).abs().mean()) for new, old in zip(fresh, templates)])
+        if not np.isfinite(loss_end).all():
+            yield Step(iteration, current, left, *good, diverged=True)
+            return
         arrived = distances(current, goals) < settings.reach_distance
         done = arrived & (loss_end <= small)
         weights = [1.0 if d else template_weight(e, settings.expected_loss) for d, e in zip(done, loss_end)]

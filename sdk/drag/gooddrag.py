@@ -6,14 +6,28 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..model.schedule import ddim_step
 from ..result import Step
+from .features import FeatureMap
 from .motion import motion_loss
 from .problem import DragProblem
 from .text import Gradients, check_loss
 from .tracking import distances, handle_features, track
 from .variable import Variable
+
+
+@torch.no_grad()
+def original_trajectory(problem: DragProblem, levels: int) -> tuple[list[FeatureMap], list[Tensor]]:
+    """Feature maps of the undragged latent at the first levels, and its latents there and one level further."""
+    originals, latents = [], [problem.latent]
+    for level in range(levels):
+        features, previous = problem.evaluate(latents[-1], problem.text.embedding, level=level, full=True)
+        assert previous is not None  # full
+        originals.append(features)
+        latents.append(previous)
+    return originals, latents
 
 
 def steps(problem: DragProblem) -> Iterator[Step]:
@@ -27,14 +41,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
     settings, targets = problem.settings, problem.targets
     model, times = problem.model, problem.times
     levels = min(settings.drag_levels, len(times.timesteps))
-    originals, reference = [], [problem.latent]
-    with torch.no_grad():
-        for level in range(levels):
-            features, previous = problem.evaluate(reference[-1], problem.text.embedding, level=level, full=True)
-            assert previous is not None  # full
-            originals.append(features)
-            reference.append(previous)
-
+    originals, reference = original_trajectory(problem, levels)
     text_lr = settings.text_lr if settings.text else None
     text = Variable(problem.text.embedding, text_lr)
     gradients = Gradients(problem, leaks=False)
@@ -50,15 +57,16 @@ def steps(problem: DragProblem) -> Iterator[Step]:
         templates = handle_features(originals[level], problem.handles)
         good = x.snapshot(), text.snapshot()
         tracks = pulls = 0
-        ended = reached = False
+        ended = reached = stuck = False
+        where = {"level": level, "reference": reference[level]}
         while tracks < settings.tracks_per_level and not ended:
             features, previous = problem.evaluate(x.in_graph(), text.in_graph(), level=level)
-            if tracks == pulls == 0:
+            if tracks == pulls == 0 or iteration == settings.steps:
                 handles = track(features, templates, handles, settings.tracking_radius)
             left = distances(handles, targets)
             active = problem.active(left)
-            reached = not active.any()
-            if reached or unmoved >= settings.patience or iteration == settings.steps:
+            reached, stuck = not active.any(), unmoved >= settings.patience
+            if reached or stuck or iteration == settings.steps:
                 ended = True
                 break
             motion = motion_loss(
@@ -68,13 +76,12 @@ def steps(problem: DragProblem) -> Iterator[Step]:
                 active,
                 settings.supervision_radius,
                 displacement=settings.displacement,
-                factor=float((2 * settings.supervision_radius) ** 2),
+                factor=float(max(1, (2 * settings.supervision_radius) ** 2)),
                 original=(originals[level], problem.handles),
             )
             background = problem.weighted_background(previous, reference[level + 1])
             loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
             if loss is None:
-                where = {"level": level, "reference": reference[level]}
                 yield Step(iteration, handles, tuple(left), *good, diverged=True, **where)
                 return
             good = x.snapshot(), text.snapshot()
@@ -82,7 +89,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
             x.step(x_gradient)
             text.step(text_gradient)
             state = x.snapshot(), text.snapshot()
-            yield Step(iteration, handles, tuple(left), *state, loss=loss, level=level, reference=reference[level])
+            yield Step(iteration, handles, tuple(left), *state, loss=loss, **where)
             iteration += 1
             pulls += 1
             if pulls == settings.steps_per_track:
@@ -91,6 +98,7 @@ def steps(problem: DragProblem) -> Iterator[Step]:
                 found = track(features, templates, handles, settings.tracking_radius)
                 unmoved = unmoved + 1 if np.array_equal(found, handles) else 0
                 handles = found
+            del features, previous, motion, background  # a graph kept for rescaling must not meet the next one
         last = level == levels - 1
         if last and not ended:
             # The published loop never tracks its last update; one more look tells where the points ended.
@@ -100,15 +108,19 @@ def steps(problem: DragProblem) -> Iterator[Step]:
             reached = not problem.active(distances(handles, targets)).any()
         with torch.no_grad():
             prediction = model.predict(x.leaf, times.timesteps[level], text.leaf)
-            latent = ddim_step(model, times, prediction, x.leaf, times.timesteps[level])
+            latent = ddim_step(model, times, prediction, x.leaf, times.timesteps[level]).detach()
+        if not bool(latent.isfinite().all()):
+            yield Step(iteration, handles, tuple(distances(handles, targets)), *good, diverged=True, **where)
+            return
         if ended or last:
             yield Step(
                 iteration,
                 handles,
                 tuple(distances(handles, targets)),
-                latent.detach(),
+                latent,
                 text.snapshot(),
                 reached=reached,
+                stuck=stuck and not reached,
                 level=level + 1,
                 reference=reference[level + 1],
             )

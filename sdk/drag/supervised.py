@@ -64,11 +64,15 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
         x_gradient, text_gradient = gradients(motion, background, x.leaf, text.leaf, int(active.sum()))
         x.step(x_gradient)
         text.step(text_gradient)
+        del features, previous, motion, background  # a graph kept for rescaling must not meet the next one
         yield step(iteration, handles, (x.snapshot(), text.snapshot()), loss=loss)
 
     # The published loop never tracks its last update; one more look tells where the points ended.
     with torch.no_grad():
         features, _ = evaluate(x.leaf, text.leaf)
+    if not bool(features.native.isfinite().all()):
+        yield step(settings.steps, handles, good, diverged=True)
+        return
     handles = track(features, templates, handles, settings.tracking_radius)
     reached = not problem.active(distances(handles, targets)).any()
     yield step(settings.steps, handles, (x.snapshot(), text.snapshot()), reached=reached)

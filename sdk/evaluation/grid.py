@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..editor import Editor, OnProgress, ShouldStop
 from ..errors import DragTextError, InputError, InterruptedEditError
-from ..images import write_atomically
-from ..pictures import contact_sheet
+from ..images import mask_to_uri, write_atomically
+from ..pictures import contact_sheet, thumbnail
 from ..request import Request, Settings, as_dict, make_settings, setting_names
 
 MAX_CELLS = 400
@@ -77,10 +77,11 @@ def run_grid(
     stopped = False
     for number, (varied, settings) in enumerate(grid):
         # The name knows everything that the picture depends on, so a changed request does not meet old results.
-        identity = replace(request, settings=settings).to_json() + editor.fingerprint
+        painted = None if mask is None else mask_to_uri(mask)
+        identity = replace(request, settings=settings, mask=painted).to_json() + editor.fingerprint
         name = f"{number:03d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         stored = folder / f"{name}.json"
-        if stored.exists():
+        if stored.exists() and (folder / f"{name}.png").exists():
             rows.append(json.loads(stored.read_text()))
             continue
         if on_cell:
@@ -103,13 +104,14 @@ def run_grid(
                     "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
                     "reached": result.reached,
                     "stopped": result.stopped,
-                    "steps": result.steps,
+                    "updates": result.steps,
                     "seconds": sum(result.timings.values()),
                     "settings": as_dict(result.settings),
                 }
         if stopped:
             break
-        write_atomically(stored, lambda path, row=row: path.write_text(json.dumps(row)))
+        if not row["error"]:  # a failure may be one of the moment, so it is tried again
+            write_atomically(stored, lambda path, row=row: path.write_text(json.dumps(row)))
         rows.append(row)
     _write_tables(folder, rows, editor.picture, [name for name, _ in axes], columns=len(axes[-1][1]))
     if stopped:
@@ -123,7 +125,7 @@ def _write_tables(
     folder: Path, rows: list[dict[str, Any]], original: np.ndarray, varied: list[str], columns: int
 ) -> None:
     write_atomically(folder / "table.json", lambda path: path.write_text(json.dumps(rows, indent=1)))
-    names = [*varied, "distance_left", "reached", "stopped", "steps", "seconds", "picture", "error"]
+    names = [*varied, "distance_left", "reached", "stopped", "updates", "seconds", "picture", "error"]
 
     def write(path: Path) -> None:
         with path.open("w", newline="") as file:
@@ -132,12 +134,12 @@ def _write_tables(
             writer.writerows(rows)
 
     write_atomically(folder / "table.csv", write)
-    pictures, labels = [original], ["original"]
+    pictures, labels = [thumbnail(original)], ["original"]
     for row in rows:
-        picture = np.zeros_like(original)
+        picture = np.zeros_like(pictures[0])
         if row["picture"]:
             with Image.open(folder / row["picture"]) as image:
-                picture = np.array(image.convert("RGB"))
+                picture = thumbnail(np.array(image.convert("RGB")))
         pictures.append(picture)
         labels.append(" ".join(f"{name} {row[name]}" for name in varied) + (" (failed)" if row["error"] else ""))
     sheet = Image.fromarray(contact_sheet(pictures, labels, columns))

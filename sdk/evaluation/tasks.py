@@ -45,7 +45,7 @@ class DragTask:
 def drag_task(seed: int, kind: str = "move", size: int = 256, length: tuple[float, float] = (30, 60)) -> DragTask:
     """A single-object scene and a drag that keeps the object inside the image.
 
-    length: shortest and longest way of a whole object in pixels at 256 px; parts go half as far.
+    length: shortest and longest way of a whole object in pixels at 256 px; parts go 0.4 times as far.
     """
     if kind not in KINDS:
         raise ValueError(f"`kind` is {kind!r}, but must be one of {KINDS}")
