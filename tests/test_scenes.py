@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dragtext.sdk.evaluation.centroid import measure
@@ -26,15 +28,20 @@ def test_training_never_sees_what_is_held_out_and_measurements_do():
     assert pairs(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 600)) >= HELD_OUT
 
 
-def test_captions_name_what_is_there_and_where_in_the_window():
+def test_captions_name_what_is_there_and_where():
     scene = make_scene(2)
     (item,) = scene.objects
     for word in (item.size, item.texture, item.colour, item.shape, scene.background):
         assert word in scene.caption
-    x, y = item.centre
-    assert "on the left" in scene.describe(True, (x - 20, y - 128, 256))
-    assert "at the bottom" in scene.describe(True, (x - 128, y - 240, 256))
-    assert "in the middle" in scene.describe(True, (x - 128, y - 128, 256))
+    for centre, where in (
+        ((20, 128), "on the left"),
+        ((128, 240), "at the bottom"),
+        ((130, 120), "in the middle"),
+        ((240, 20), "on the right"),
+    ):
+        moved = replace(scene, objects=(replace(item, centre=centre),))
+        assert where in moved.describe(places=True)
+        assert where not in moved.caption
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,7 +25,6 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 SAVE_EVERY = 60.0  # seconds
-SCENE_SIZE = 320  # latents are cached larger than the model's 256 px, and cropped at random
 TEXT_WIDTH = 128
 
 
@@ -212,7 +211,11 @@ def follow(average: torch.nn.Module, model: torch.nn.Module, keep: float) -> Non
 
 @torch.no_grad()
 def cache_latents(work: Path, count: int) -> None:
-    """Posterior means of `count` training scenes at SCENE_SIZE, with their seeds."""
+    """Posterior means of `count` training scenes.
+
+    At the model's own size: cropping larger ones at random would give more positions for the same encoding, but the
+    autoencoder's padding marks a picture's border, and a U-Net that seldom sees the mark paints stripes there.
+    """
     path = work / "latents.pt"
     if path.exists():
         return
@@ -220,7 +223,7 @@ def cache_latents(work: Path, count: int) -> None:
     model.load_state_dict(restore(work / "autoencoder.pt")["average"])
     latents = []
     for start in range(0, count, 4):
-        images = np.stack([render(make_scene(seed, SCENE_SIZE)) for seed in range(start, min(start + 4, count))])
+        images = np.stack([render(make_scene(seed)) for seed in range(start, min(start + 4, count))])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents.append(model.encode(pixels).latent_dist.mean)
         if start % 200 == 0:
@@ -234,7 +237,7 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
     cached = restore(work / "latents.pt")
     latents = cached["latents"] * cached["scale"]
     tokenizer = build_tokenizer(work / "tokenizer")
-    scenes = [make_scene(seed, SCENE_SIZE) for seed in range(len(latents))]
+    scenes = [make_scene(seed) for seed in range(len(latents))]
     abar = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
 
     unet = new_unet().to(memory_format=torch.channels_last)
@@ -263,13 +266,9 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
         for group in optimiser.param_groups:
             group["lr"] = float(1e-3 * min(1.0, (step + 1) / 100) * max(0.05, 0.5 * (1 + np.cos(np.pi * share))))
         picked = torch.randint(0, len(latents), (batch,), generator=generator)
-        corners = torch.randint(0, (SCENE_SIZE - 256) // 8 + 1, (batch, 2), generator=generator)
-        clean = torch.stack([latents[i, :, y : y + 32, x : x + 32] for i, (y, x) in zip(picked, corners)])
+        clean = latents[picked]
         dice = torch.rand(batch, generator=generator).tolist()
-        captions = [
-            "" if die < 0.1 else scenes[i].describe(die < 0.5, (8.0 * x, 8.0 * y, 256.0))
-            for i, (y, x), die in zip(picked.tolist(), corners.tolist(), dice)
-        ]
+        captions = ["" if die < 0.1 else scenes[i].describe(places=die < 0.5) for i, die in zip(picked.tolist(), dice)]
         tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
         timesteps = torch.randint(0, 1000, (batch,), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
@@ -348,10 +347,10 @@ def main() -> None:
     parser.add_argument("stage", choices=("autoencoder", "latents", "decoder", "unet", "export", "all"))
     parser.add_argument("--work", type=Path, default=Path("training/runs"))
     parser.add_argument("--export", type=Path, default=Path("sdk/model/embedded"))
-    parser.add_argument("--autoencoder-minutes", type=float, default=8)
-    parser.add_argument("--decoder-minutes", type=float, default=15)
-    parser.add_argument("--unet-minutes", type=float, default=25)
-    parser.add_argument("--scenes", type=int, default=1200)
+    parser.add_argument("--autoencoder-minutes", type=float, default=60)
+    parser.add_argument("--decoder-minutes", type=float, default=30)
+    parser.add_argument("--unet-minutes", type=float, default=180)
+    parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)

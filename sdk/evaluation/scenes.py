@@ -120,16 +120,12 @@ class Scene:
     def caption(self) -> str:
         return self.describe(places=False)
 
-    def describe(self, places: bool, window: tuple[float, float, float] | None = None) -> str:
-        """The caption; with `places`, each object's position word too.
-
-        window: (x, y, side) pixels of the part of the scene that is shown; None is all of it.
-        """
-        left, top, side = window or (0.0, 0.0, float(self.size))
+    def describe(self, places: bool) -> str:
+        """The caption; with `places`, each object's position word too."""
         words = []
         for item in self.objects:
-            where = (item.centre[0] - left) / side, (item.centre[1] - top) / side
-            words.append(item.words + (f" {_place(*where)}" if places else ""))
+            where = _place(item.centre[0] / self.size, item.centre[1] / self.size)
+            words.append(f"{item.words} {where}" if places else item.words)
         return " and ".join(words) + f" on a {self.background} background"
 
 
