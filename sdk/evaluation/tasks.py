@@ -15,10 +15,10 @@ KINDS = ("move", "part", "rotate", "stretch")
 _PARTS = {"face": ("mouth", "left eye", "right eye"), "car": ("cabin", "front wheel"), "flower": ("leaf",)}
 # The published step sizes are tuned to Stable Diffusion 1.5; these suit the embedded model (see training/README.md).
 DEMO_SETTINGS: dict[str, dict[str, float | int]] = {
-    "dragdiffusion": {"lr": 0.08, "steps": 40, "lora_steps": 0},
-    "dragnoise": {"lora_steps": 0},
-    "freedrag": {"lora_steps": 0},
-    "gooddrag": {"lora_steps": 0},
+    "dragdiffusion": {"lr": 0.08, "steps": 30, "lora_steps": 0},
+    "dragnoise": {"lr": 0.1, "steps": 40, "lora_steps": 0},
+    "freedrag": {"lr": 0.03, "steps": 60, "expected_loss": 0.3, "lora_steps": 0},
+    "gooddrag": {"tracks_per_level": 4, "lora_steps": 0},
 }
 
 Pair = tuple[tuple[float, float], tuple[float, float]]
