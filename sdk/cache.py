@@ -9,7 +9,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_dir
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,25 +16,50 @@ log = logging.getLogger("dragtext")
 
 DEFAULT_LIMIT_MB = 2048
 
+_folder: Path | None = None
+_limit_mb: float | None = None
+
+
+def configure(folder: Path | None = None, limit_mb: float | None = None) -> None:
+    """Where a program that hosts the SDK keeps the cache, and how large it may grow. None leaves it to the default."""
+    global _folder, _limit_mb
+    _folder, _limit_mb = folder, limit_mb
+
 
 def cache_folder() -> Path:
-    """The platform's cache folder for this project, or what DRAGTEXT_CACHE_DIR names. It may not exist yet."""
-    return Path(os.environ.get("DRAGTEXT_CACHE_DIR") or user_cache_dir("dragtext"))
+    """What DRAGTEXT_CACHE_DIR names, else what `configure` was told, else the platform's folder. It may not exist."""
+    named = os.environ.get("DRAGTEXT_CACHE_DIR")
+    if named or _folder:
+        return Path(named or _folder or "")
+    from platformdirs import user_cache_dir  # not among a WebUI's packages, where `configure` names the folder
+
+    return Path(user_cache_dir("dragtext"))
 
 
 def cache_limit() -> int:
-    """Largest total size in bytes; DRAGTEXT_CACHE_LIMIT_MB sets it, 2048 MB otherwise."""
+    """Largest total size in bytes: DRAGTEXT_CACHE_LIMIT_MB, else what `configure` was told, else 2048 MB."""
     text = os.environ.get("DRAGTEXT_CACHE_LIMIT_MB", "")
+    default = int((DEFAULT_LIMIT_MB if _limit_mb is None else _limit_mb) * 2**20)
     try:
-        return int(float(text) * 2**20) if text else DEFAULT_LIMIT_MB * 2**20
+        return int(float(text) * 2**20) if text else default
     except ValueError:
-        log.warning("DRAGTEXT_CACHE_LIMIT_MB is %r, not a number; using %d.", text, DEFAULT_LIMIT_MB)
-        return DEFAULT_LIMIT_MB * 2**20
+        log.warning("DRAGTEXT_CACHE_LIMIT_MB is %r, not a number; using %d.", text, default // 2**20)
+        return default
 
 
 def cache_size() -> int:
     """Bytes used now."""
     return sum(size for _, size, _ in _entries())
+
+
+def clear() -> int:
+    """Forget everything; returns the bytes that were freed."""
+    freed = 0
+    for _, size, path in _entries():
+        with suppress(OSError):
+            path.unlink()
+            freed += size
+    return freed
 
 
 def make_key(*parts: object) -> str:

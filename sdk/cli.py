@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import traceback
-import typing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .catalogue import SettingInfo, catalogue
 from .errors import DragTextError, InputError, InterruptedEditError
-from .request import METHOD_DEFAULTS, Drag, Request, Settings, make_drags, make_settings, setting_names
+from .request import Drag, Request, make_drags, make_settings
 
 app = typer.Typer(
     add_completion=False,
@@ -58,43 +58,29 @@ def parse_drag(text: str) -> Drag:
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command one option per field of `Settings`, in place of its `**settings`."""
-    hints = typing.get_type_hints(Settings)
     parameters = []
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            parameters += [_option(setting) for setting in catalogue()]
+        else:
             parameters.append(parameter)
-            continue
-        for field in setting_names():
-            parameters.append(_option(field, hints[field]))
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
     return function
 
 
-def _option(field: str, hint: Any) -> inspect.Parameter:
-    kind = next((k for k in typing.get_args(hint) if k is not type(None)), hint)
-    choices = ""
-    if typing.get_origin(hint) is typing.Literal:
-        kind, choices = str, f" ({', '.join(typing.get_args(hint))})"
-    default = getattr(Settings(), field)
-    if default is None:
-        published = [f"{method} {values[field]}" for method, values in METHOD_DEFAULTS.items() if field in values]
-        default = ", ".join(published) or "automatic"
-    flag = "--" + field.replace("_", "-")
+def _option(setting: SettingInfo) -> inspect.Parameter:
+    kind = {"bool": bool, "int": int, "float": float, "choice": str}[setting.kind]
+    choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
+    flag = "--" + setting.name.replace("_", "-")
     declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    help_text = f"{_description(field)}{choices} [{default}]"
+    help_text = f"{setting.description}{choices} [{setting.default_text}]"
     return inspect.Parameter(
-        field,
+        setting.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, typer.Option(declaration, help=help_text, show_default=False)],
     )
-
-
-def _description(field: str) -> str:
-    fields = getattr(Settings, "model_fields", None) or Settings.__fields__
-    information = fields[field]
-    return getattr(information, "description", None) or information.field_info.description
 
 
 ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]

@@ -11,16 +11,7 @@ from typing import Any
 import typer
 
 from .errors import InterruptedEditError
-from .request import as_dict
-from .result import EditResult, Progress
-
-PHASES = {
-    "identity": "learning the image",
-    "invert": "inverting",
-    "drag": "dragging",
-    "denoise": "rendering",
-    "sweep": "rendering the sweep",
-}
+from .result import PHASES, EditResult, Progress
 
 
 class ProgressBars:
@@ -78,37 +69,10 @@ def interruptible(
         signal.signal(signal.SIGINT, previous)
 
 
-def report(result: EditResult, output: str) -> dict[str, Any]:
-    """The machine-readable report of `--json`; points are (x, y) pixels of the user's image."""
-    return {
-        "output": output,
-        "method": result.settings.method,
-        "settings": as_dict(result.settings),
-        "prompt": result.request.prompt,
-        "model": result.model,
-        "drags": [
-            {
-                "start": list(drag.start),
-                "target": list(drag.target),
-                "final": list(drag.final),
-                "distance_before": drag.distance_before,
-                "distance_after": drag.distance_after,
-            }
-            for drag in result.drags
-        ],
-        "reached": result.reached,
-        "stopped": result.stopped,
-        "steps": result.steps,
-        "seed": result.settings.seed,
-        "seconds": result.timings,
-        "peak_memory_bytes": result.peak_memory,
-    }
-
-
 def show_result(result: EditResult, output: str, as_json: bool) -> None:
     """Print the outcome on stdout: one JSON object, or a line per drag."""
     if as_json:
-        typer.echo(json.dumps(report(result, output)))
+        typer.echo(json.dumps({"output": output, **result.report()}))
         return
     for drag in result.drags:
         typer.echo(

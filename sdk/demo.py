@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .console import report
 from .editor import Editor, OnProgress
 from .errors import InputError, InterruptedEditError
 from .evaluation.centroid import Movement, measure
@@ -83,7 +82,7 @@ def run_demo(
         save_trajectory(folder / f"trajectory-{kind}.gif", task.image, pixels, result.trajectory, targets)
         result.save(folder / f"{kind}.png")
         lines += _describe(kind, task, result, moved)
-        facts[kind] = {**report(result, str(folder / f"{kind}.png")), "moved": asdict(moved)}
+        facts[kind] = {"output": str(folder / f"{kind}.png"), **result.report(), "moved": asdict(moved)}
         seconds += sum(result.timings.values())
         if result.stopped == "interrupted":
             stopped = "interrupted"

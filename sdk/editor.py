@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from . import cache, identity
@@ -18,12 +20,12 @@ from .drag import dragdiffusion, dragnoise, freedrag, gooddrag
 from .drag.problem import DragProblem
 from .errors import InputError, InterruptedEditError
 from .frame import Frame, box_around
-from .images import load_image, load_mask, mask_to_uri
+from .images import load_image, load_mask, mask_to_uri, to_pil
 from .memory import memory_errors, peak_memory, start_measuring
 from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
 from .model.load import load_model
-from .model.schedule import TimeGrid, invert
-from .model.taps import low_rank_adapter
+from .model.schedule import TimeGrid, alpha_bar, invert, to_epsilon_x0
+from .model.taps import low_rank_adapter, replace_mid
 from .rendering import Rendering
 from .request import Drag, Request, ResolvedSettings, Settings, make_drags, make_settings
 from .result import DragReport, EditResult, Phase, Progress, Step, Trace
@@ -52,7 +54,7 @@ class Editor:
     """
 
     def __init__(self, model: DiffusionModel, image: Any, prompt: str = "") -> None:
-        self.model = model
+        self._model: DiffusionModel | None = model
         self.prompt = prompt
         self._loaded = load_image(image)
         self._text: TextEmbedding | None = None
@@ -100,6 +102,24 @@ class Editor:
         run = _Run(self, frame, resolved, on_progress, should_stop)
         with memory_errors():
             return run.edit(request, handles, targets, mask_array, trace)
+
+    @property
+    def model(self) -> DiffusionModel:
+        if self._model is None:
+            raise RuntimeError("this editor's model was taken back; attach it again before use")
+        return self._model
+
+    @contextmanager
+    def attached(self, model: DiffusionModel) -> Iterator[Editor]:
+        """For hosts that lend their model for one edit at a time: work on `model`, and keep no reference afterwards.
+
+        model: the same weights as before; what the editor has computed is used again on them.
+        """
+        self._model = model
+        try:
+            yield self
+        finally:
+            self._model = None
 
     @property
     def picture(self) -> np.ndarray:
@@ -279,10 +299,25 @@ class _Run:
                     kept.pop()  # its update is what led to NaN
                 kept.append(step)
                 distance = float(np.mean(step.distances)) * self.frame.pixels_per_cell
-                self._report(Progress("drag", min(step.iteration + 1, total), total, distance, step))
+                done = min(step.iteration + 1, total)
+                points = tuple((float(x), float(y)) for x, y in self.frame.to_pixels(step.handles))
+                self._report(Progress("drag", done, total, distance, step, points, partial(self._preview, step)))
                 if step.updated and self._stop():
                     return kept, True
         return kept, False
+
+    @torch.no_grad()
+    def _preview(self, step: Step) -> Image.Image:
+        """What the step's latent would become if the noise that the U-Net sees in it now were taken away at once."""
+        latent = step.latent
+        if step.level < len(self.times.timesteps):
+            timestep = self.times.timesteps[step.level]
+            with nullcontext() if step.bottleneck is None else replace_mid(self.model, step.bottleneck):
+                prediction = self.model.predict(latent, timestep, step.text)
+            abar = alpha_bar(self.model, timestep)
+            _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
+        loaded = self.editor._loaded
+        return to_pil(self.frame.image_from_model(self.model.decode(latent), loaded.rgb), None)
 
     def _tick(self, phase: Phase, done: int, total: int) -> None:
         self._report(Progress(phase, done, total))

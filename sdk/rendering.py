@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Rendering:
     (H, W) or None. All tensors lie on the CPU.
     """
 
-    model: DiffusionModel
+    model: DiffusionModel | None  # None while a host has its model back; `with_model` lends it again
     settings: ResolvedSettings
     frame: Frame
     level: int
@@ -59,6 +59,10 @@ class Rendering:
     original: np.ndarray
     alpha: np.ndarray | None
     mask: np.ndarray | None
+
+    def with_model(self, model: DiffusionModel | None) -> Rendering:
+        """The same rendering on another instance of the same model, or on none, so that it keeps no model alive."""
+        return replace(self, model=model)
 
     def at(self, v: float, text: float | None = None) -> Image.Image:
         """One picture. v: 0 is the original as the model reconstructs it, 1 the edit, between them less of it, beyond 1
@@ -89,12 +93,13 @@ class Rendering:
         return TimeGrid.of(self.settings.strength, self.settings.inference_steps)
 
     def _render(self, points: list[tuple[float, float]], on_step: OnStep | None) -> list[Tensor]:
-        device = self.model.device
+        model = self._model()
+        device = model.device
         images: list[Tensor] = []
         batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
         total = self.total_steps * len(batches)
         weights = {path: (down.to(device), up.to(device)) for path, (down, up) in self.identity.items()}
-        with low_rank_adapter(self.model.unet, weights):
+        with low_rank_adapter(model.unet, weights):
             for number, batch in enumerate(batches):
                 levels, latents = self._denoise(batch)
                 with closing(levels):
@@ -102,12 +107,13 @@ class Rendering:
                         latents = level
                         if on_step:
                             on_step(number * self.total_steps + done, total)
-                images += [self.model.decode(latent[None]) for latent in latents[-len(batch) :]]
+                images += [model.decode(latent[None]) for latent in latents[-len(batch) :]]
         return images
 
     def _denoise(self, points: list[tuple[float, float]]) -> tuple[Any, Tensor]:
         """The steps of one batch, and the latents they begin with."""
-        device = self.model.device
+        model = self._model()
+        device = model.device
         # The reference goes first where the others attend to it, and is not needed elsewhere.
         shares = ([(0.0, 0.0)] if self.settings.shared_attention else []) + points
         image = torch.tensor([v for v, _ in shares], device=device).reshape(-1, 1, 1, 1)
@@ -118,15 +124,21 @@ class Rendering:
         bottleneck = None if self.bottleneck is None else (self.bottleneck.to(device), image)
         embeddings = torch.lerp(start, end, text)
         levels = denoise(
-            self.model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck
+            model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck
         )
         return levels, latents
+
+    def _model(self) -> DiffusionModel:
+        if self.model is None:
+            raise RuntimeError("this rendering has given its model back; use with_model first")
+        return self.model
 
     def save(self, path: str | Path, request: Request) -> Path:
         """Write everything but the model's weights into one .safetensors file, atomically."""
         from safetensors.torch import save_file
 
         path = check_state(path)
+        model = self._model()
         tensors = {
             "latent_before": self.latent_before,
             "latent_after": self.latent_after,
@@ -147,8 +159,8 @@ class Rendering:
             "settings": json.dumps(as_dict(self.settings)),
             "level": str(self.level),
             "frame": json.dumps(vars(self.frame)),
-            "model": self.model.name,
-            "fingerprint": self.model.fingerprint,
+            "model": model.name,
+            "fingerprint": model.fingerprint,
         }
         # Copies: DragNoise's two latents are one tensor, and safetensors stores no shared memory.
         contiguous = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}

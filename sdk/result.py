@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .request import Point, Request, ResolvedSettings
+from .request import Point, Request, ResolvedSettings, as_dict
 
 if TYPE_CHECKING:
     from .rendering import Rendering
 
 Phase = Literal["identity", "invert", "drag", "denoise", "sweep"]
+PHASES: dict[Phase, str] = {
+    "identity": "learning the image",
+    "invert": "inverting",
+    "drag": "dragging",
+    "denoise": "rendering",
+    "sweep": "rendering the sweep",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ class Step:
 class Progress:
     """One event for progress bars: `done` of `total` units of a phase, and the step itself during the drag.
 
-    distance: mean distance of the handles to their targets in pixels of the user's image (drag phase only).
+    The rest is there in the drag phase only. distance: mean distance of the handles to their targets, and points:
+    where the handles are, (x, y), both in pixels of the user's image. preview: renders an estimate of the picture as it
+    stands, from one more pass of the U-Net and a decode; to be called, if at all, before the callback returns.
     """
 
     phase: Phase
@@ -66,6 +75,8 @@ class Progress:
     total: int
     distance: float | None = None
     step: Step | None = None
+    points: tuple[Point, ...] = ()
+    preview: Callable[[], Image.Image] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,31 @@ class EditResult:
     def latent_after(self) -> Tensor:
         """(1, 4, h, w) float32, the dragged latent at the same level."""
         return self.rendering.latent_after
+
+    def report(self) -> dict[str, Any]:
+        """The outcome in JSON types; points are (x, y) pixels of the user's image."""
+        return {
+            "method": self.settings.method,
+            "settings": as_dict(self.settings),
+            "prompt": self.request.prompt,
+            "model": self.model,
+            "drags": [
+                {
+                    "start": list(drag.start),
+                    "target": list(drag.target),
+                    "final": list(drag.final),
+                    "distance_before": drag.distance_before,
+                    "distance_after": drag.distance_after,
+                }
+                for drag in self.drags
+            ],
+            "reached": self.reached,
+            "stopped": self.stopped,
+            "steps": self.steps,
+            "seed": self.settings.seed,
+            "seconds": self.timings,
+            "peak_memory_bytes": self.peak_memory,
+        }
 
     def at(self, v: float, text: float | None = None) -> Image.Image:
         """The picture at `start + v * (end - start)`; see `Rendering.at`."""

@@ -152,15 +152,18 @@ def share_attention(model: DiffusionModel, stages: int) -> Iterator[None]:
         yield
 
 
-def projections(unet: nn.Module) -> dict[str, nn.Linear]:
-    """All query, key, value and output projections of the attention layers, by their path in the U-Net."""
-    found: dict[str, nn.Linear] = {}
+def projections(unet: nn.Module) -> dict[str, Any]:
+    """All query, key, value and output projections of the attention layers, by their path in the U-Net.
+
+    Told by their place and their `in_features` and `out_features`: Forge's linear layers are no `nn.Linear`.
+    """
+    found: dict[str, Any] = {}
     for name, module in unet.named_modules():
         if name.rsplit(".", 1)[-1] not in ("attn1", "attn2"):
             continue
         for part in ("to_q", "to_k", "to_v", "to_out.0"):
             layer = module.get_submodule(part)
-            if isinstance(layer, nn.Linear):
+            if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
                 found[f"{name}.{part}"] = layer
     return found
 

@@ -1,0 +1,413 @@
+"""The HTTP API, `/dragtext/v1`: edits as jobs, on the host's own FastAPI application.
+
+Bodies are read and checked here, not by pydantic models, so that a mistake is answered in the words of the command
+line and nothing depends on the host's pydantic. Nothing that comes in is ever taken as a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartParser
+
+from ..sdk.catalogue import catalogue
+from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
+from ..sdk.images import METADATA_KEY
+from ..sdk.rendering import check_point
+from ..sdk.request import METHOD_DEFAULTS, METHODS
+from ..sdk.request import Request as EditRequest
+from . import schema
+from .access import RefusedError, check_access
+from .jobs import (
+    DuplicateJobError,
+    Job,
+    Jobs,
+    NotFinishedError,
+    QueueFullError,
+    UnknownJobError,
+    finished_result,
+)
+
+log = logging.getLogger("dragtext")
+
+ROOT = "/dragtext/v1"
+MAX_BODY = 64 * 2**20
+POLL = 0.1
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownJobError, 404),
+    (DuplicateJobError, 409),
+    (NotFinishedError, 409),
+    (QueueFullError, 429),
+    (InterruptedEditError, 409),
+    (NotEnoughMemoryError, 507),
+    (ModelError, 503),
+    (InputError, 422),
+)
+
+
+class BodyError(Exception):
+    """A body that cannot be read: status and one sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+def add_routes(app: Any, jobs: Jobs) -> None:
+    """Put the API on a FastAPI application, once; a reloaded page brings a new application."""
+    if any(getattr(route, "path", "").startswith(ROOT) for route in app.routes):
+        return
+    app.include_router(_router(app, jobs))
+    app.openapi_schema = None  # it may have been asked for already
+
+
+def _router(app: Any, jobs: Jobs) -> APIRouter:
+    router = APIRouter(prefix=ROOT, tags=["DragText"])
+
+    def guarded(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        @wraps(endpoint)
+        async def answer(request: Request, **parameters: Any) -> Response:
+            try:
+                check_access(request.method, request.headers, request.cookies, jobs.host.accounts(), app)
+                return await endpoint(request, **parameters)
+            except RefusedError as error:
+                headers = {"WWW-Authenticate": "Basic"} if error.status == 401 else None
+                return _refusal(error.status, "Refused", error.message, headers)
+            except BodyError as error:
+                return _refusal(error.status, "BodyError", error.message)
+            except DragTextError as error:
+                return _refusal(status_of(error), kind_of(error), str(error))
+            except Exception as error:
+                log.exception("%s %s failed", request.method, request.url.path)
+                return _refusal(500, type(error).__name__, "Something broke; the WebUI's log says what.")
+
+        return answer
+
+    def route(method: str, path: str, summary: str, responses: dict[int | str, Any], **more: Any) -> Callable:
+        def add(endpoint: Callable[..., Awaitable[Response]]) -> None:
+            router.add_api_route(
+                path,
+                guarded(endpoint),
+                methods=[method],
+                summary=summary,
+                responses=responses,
+                response_class=Response,
+                response_model=None,
+                openapi_extra=more.get("openapi_extra"),
+                status_code=more.get("status_code"),
+                name=endpoint.__name__,
+            )
+
+        return add
+
+    one_job = schema.job_schema()
+
+    @route(
+        "POST",
+        "/edits",
+        "Create an edit",
+        {
+            202: schema.answer(one_job, "The edit waits or runs."),
+            200: schema.answer(one_job, "The edit is finished (`wait`)."),
+            **schema.responses(400, 409, 411, 413, 415, 422, 429),
+        },
+        openapi_extra=schema.edit_body(),
+        status_code=202,
+    )
+    async def create_edit(request: Request) -> Response:
+        image, mask, fields = await _edit_fields(request)
+        wait, save = _flag(fields, "wait", False), _flag(fields, "save", True)
+        identifier = fields.pop("id", None)
+        if identifier is not None and not (isinstance(identifier, str) and re.match(schema.IDENTIFIER, identifier)):
+            raise InputError("An id has 1 to 64 letters, digits, - and _.")
+        asked = EditRequest.from_json(json.dumps(fields))
+        job = await run_in_threadpool(jobs.submit, image, asked, mask, save=save, identifier=identifier)
+        if not wait:
+            return JSONResponse(describe(jobs, job), 202)
+        while not job.ended.is_set():
+            await asyncio.sleep(POLL)
+        return JSONResponse(describe(jobs, job), 200)
+
+    @route(
+        "GET",
+        "/edits",
+        "All edits that are known",
+        {200: schema.answer({"type": "array", "items": one_job}, "Oldest first."), **schema.responses()},
+    )
+    async def list_edits(request: Request) -> Response:
+        return JSONResponse([describe(jobs, job) for job in jobs.all()])
+
+    @route(
+        "GET",
+        "/edits/{job_id}",
+        "State of an edit",
+        {200: schema.answer(one_job, "Its state."), **schema.responses(404, 422)},
+    )
+    async def edit_state(request: Request, job_id: str, seen: str = "") -> Response:
+        """`seen`: the version of the preview that you have; a newer one comes with the answer. Left out: none does."""
+        job = jobs.get(job_id)
+        answer = describe(jobs, job)
+        if seen and not seen.isdecimal():
+            raise InputError("seen is the version of a preview, a whole number.")
+        if seen and job.preview is not None and job.version > int(seen):
+            answer["preview"] = await run_in_threadpool(png_base64, job.preview)
+        return JSONResponse(answer)
+
+    @route(
+        "POST",
+        "/edits/{job_id}/interrupt",
+        "Stop an edit and keep the best so far",
+        {200: schema.answer(one_job, "Its state; it ends at the next step."), **schema.responses(404, 422)},
+    )
+    async def interrupt_edit(request: Request, job_id: str) -> Response:
+        job = jobs.get(job_id)
+        jobs.interrupt(job)
+        return JSONResponse(describe(jobs, job))
+
+    @route(
+        "GET",
+        "/edits/{job_id}/result",
+        "The finished edit",
+        {200: schema.answer(schema.result_schema(), "The result."), **schema.responses(404, 409, 422)},
+    )
+    async def edit_result(request: Request, job_id: str) -> Response:
+        job = jobs.get(job_id)
+        result = finished_result(job)
+        return JSONResponse(
+            {
+                "image": await run_in_threadpool(png_base64, result.image, job),
+                "infotext": job.infotext,
+                "request": json.loads(result.request.to_json()),
+                "report": result.report(),
+                "trajectory": result.trajectory.tolist(),
+            }
+        )
+
+    @route(
+        "GET",
+        "/edits/{job_id}/image",
+        "The finished edit as a PNG file",
+        {
+            200: {"description": "The picture.", "content": {"image/png": {}}},
+            **schema.responses(404, 409, 422),
+        },
+    )
+    async def edit_image(request: Request, job_id: str) -> Response:
+        job = jobs.get(job_id)
+        result = finished_result(job)
+        return Response(await run_in_threadpool(png_bytes, result.image, job), media_type="image/png")
+
+    @route(
+        "POST",
+        "/edits/{job_id}/render",
+        "Another point of the way between original and edit",
+        {
+            200: schema.answer({"type": "object", "properties": {"image": schema.IMAGE}}, "The picture."),
+            **schema.responses(400, 404, 409, 411, 413, 415, 422, 429, 503, 507),
+        },
+        openapi_extra=schema.body(schema.render_schema(), {"v": 1.5}),
+    )
+    async def render_edit(request: Request, job_id: str) -> Response:
+        fields = await _json_body(request)
+        unknown = sorted(set(fields) - {"v", "text"})
+        if unknown or "v" not in fields:
+            raise InputError("Give v, a number, and text if the embedding shall go another way; nothing else.")
+        text = fields.get("text")
+        if any(isinstance(value, (bool, str)) for value in (fields["v"], text)):
+            raise InputError("v and text are numbers.")
+        v, words = check_point((fields["v"], fields["v"] if text is None else text))
+        job = jobs.get(job_id)
+        picture = await run_in_threadpool(jobs.render, job, v, words)
+        return JSONResponse({"image": await run_in_threadpool(png_base64, picture)})
+
+    @route(
+        "GET",
+        "/methods",
+        "The base methods and their published settings",
+        {200: schema.answer({"type": "object"}, "Method to settings."), **schema.responses()},
+    )
+    async def methods(request: Request) -> Response:
+        return JSONResponse({name: METHOD_DEFAULTS[name] for name in METHODS})
+
+    @route(
+        "GET",
+        "/settings",
+        "JSON Schema of the settings",
+        {200: schema.answer({"type": "object"}, "A JSON Schema."), **schema.responses()},
+    )
+    async def settings(request: Request) -> Response:
+        return JSONResponse(schema.settings_schema())
+
+    @route(
+        "GET",
+        "/health",
+        "Whether edits can be made",
+        {200: schema.answer({"type": "object"}, "Host, edits that wait or run."), **schema.responses()},
+    )
+    async def health(request: Request) -> Response:
+        waiting = sum(not job.ended.is_set() for job in jobs.all())
+        return JSONResponse({"status": "ok", "host": jobs.host.name, "waiting": waiting, "settings": len(catalogue())})
+
+    return router
+
+
+def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """A job's state in JSON types."""
+    error = None if job.error is None else {"kind": kind_of(job.error), "message": str(job.error)}
+    return {
+        "id": job.id,
+        "state": job.state,
+        "position": jobs.position(job),
+        "phase": job.phase,
+        "step": job.step,
+        "total": job.total,
+        "distance": job.distance,
+        "eta": job.eta,
+        "points": [list(point) for point in job.points],
+        "preview_version": job.version,
+        "preview": None,
+        "error": error,
+        "saved": None if job.saved is None else job.saved.name,
+        "note": job.note,
+    }
+
+
+def status_of(error: DragTextError) -> int:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def kind_of(error: DragTextError) -> str:
+    return type(error).__name__
+
+
+def png_bytes(picture: Image.Image, job: Job | None = None) -> bytes:
+    """A PNG file, with the infotext and the request of its job."""
+    from PIL.PngImagePlugin import PngInfo
+
+    information = PngInfo()
+    if job is not None and job.result is not None:
+        information.add_itxt("parameters", job.infotext)
+        information.add_itxt(METADATA_KEY, job.result.request.to_json())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=information)
+    return buffer.getvalue()
+
+
+def png_base64(picture: Image.Image, job: Job | None = None) -> str:
+    return base64.b64encode(png_bytes(picture, job)).decode()
+
+
+def _refusal(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": kind, "detail": message}, status, headers)
+
+
+async def _edit_fields(request: Request) -> tuple[bytes, bytes | None, dict[str, Any]]:
+    """The picture's file, the mask's file, and the other fields, from JSON or a form."""
+    if _content_type(request) == "multipart/form-data":
+        return await _form_fields(request)
+    fields = await _json_body(request)
+    image, mask = fields.pop("image", None), fields.pop("mask", None)
+    if image is None:
+        raise InputError("There is no image; give a picture file in base64.")
+    return _decode(image, "image"), None if mask is None else _decode(mask, "mask"), fields
+
+
+async def _form_fields(request: Request) -> tuple[bytes, bytes | None, dict[str, Any]]:
+    data = await _body(request)
+
+    async def stream() -> Any:
+        yield data
+
+    try:
+        form = await MultiPartParser(request.headers, stream()).parse()
+    except Exception as error:  # python-multipart raises errors of its own
+        raise BodyError(400, f"The form cannot be read ({error}).") from None
+    files: dict[str, bytes] = {}
+    text = "{}"
+    for name, value in form.multi_items():
+        content = value if isinstance(value, str) else await value.read()
+        if name in ("image", "mask"):
+            files[name] = content.encode() if isinstance(content, str) else content
+        elif name == "request":
+            text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+        else:
+            raise InputError(f"Unknown form field '{name[:80]}'; the fields are image, mask and request.")
+    if "image" not in files:
+        raise InputError("There is no image; send a picture file as the field image.")
+    fields = _parse(text.encode())
+    if "mask" in fields or "image" in fields:
+        raise InputError("In a form, image and mask are files and not part of the request.")
+    return files["image"], files.get("mask"), fields
+
+
+async def _json_body(request: Request) -> dict[str, Any]:
+    if _content_type(request) != "application/json":
+        # A plain form or text could be sent by any page; JSON makes the browser ask first.
+        raise BodyError(415, "Send JSON with the content type application/json, or a multipart form.")
+    return _parse(await _body(request))
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BodyError(400, f"The body is not valid JSON ({error}).") from None
+    if not isinstance(fields, dict):
+        raise InputError("The body must be a JSON object.")
+    return fields
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, refused as soon as it is too large."""
+    too_large = BodyError(413, f"The body is larger than {MAX_BODY // 2**20} MB; make the picture smaller.")
+    declared = request.headers.get("content-length")
+    if declared is None:
+        raise BodyError(411, "Send the length of the body.")
+    if not declared.isdigit() or int(declared) > MAX_BODY:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise too_large
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decode(value: Any, what: str) -> bytes:
+    """base64, with or without `data:...;base64,`. Never a path or an address."""
+    if not isinstance(value, str):
+        raise InputError(f"The {what} must be a picture file in base64.")
+    if value.startswith("data:"):
+        value = value.partition(",")[2]
+    try:
+        data = base64.b64decode("".join(value.split()), validate=True)
+    except ValueError:
+        raise InputError(f"The {what} is not valid base64.") from None
+    if not data:
+        raise InputError(f"The {what} is empty.")
+    return data
+
+
+def _flag(fields: dict[str, Any], name: str, default: bool) -> bool:
+    value = fields.pop(name, default)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is true or false.")
+    return value

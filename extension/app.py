@@ -1,0 +1,118 @@
+"""`dragtext ui`: the tab and the HTTP API without a WebUI, on gradio's own server."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..sdk.cli import app as command
+from ..sdk.cli import main as run_command
+from ..sdk.errors import InputError
+
+
+@command.command()
+def ui(
+    model: Annotated[
+        str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+    ] = None,
+    port: Annotated[int, typer.Option(help="port to listen on")] = 7870,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 is the whole network")] = "127.0.0.1",
+    api: Annotated[bool, typer.Option("--api", help="also serve the HTTP API, /dragtext/v1")] = False,
+    auth: Annotated[list[str] | None, typer.Option("--auth", help="NAME:PASSWORD of the page; may be repeated")] = None,
+    api_auth: Annotated[
+        list[str] | None, typer.Option("--api-auth", help="NAME:PASSWORD of the API; may be repeated")
+    ] = None,
+    output_dir: Annotated[str, typer.Option("--output-dir", "-o", help="folder for results")] = "dragtext-outputs",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="NAME=VALUE, as in a WebUI's settings: preview_every=5")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16")] = None,
+) -> None:
+    """Open the drag tab in a browser, without a WebUI."""
+    try:
+        import gradio
+    except ImportError:
+        raise InputError("The page needs gradio: pip install -c constraints-gradio4.txt 'dragtext[ui]'.") from None
+    if not hasattr(gradio, "Blocks"):
+        raise InputError("This gradio is too old or too new; install gradio 3.41.2 to 4.44.")
+    from .hosts.base import Accounts
+    from .hosts.standalone import Standalone
+    from .jobs import Jobs
+
+    standalone = Standalone(
+        model,
+        output=Path(output_dir).absolute(),
+        accounts=Accounts(_accounts(auth, "--auth"), _accounts(api_auth, "--api-auth")),
+        options=_options(option or ()),
+        has_public_api=api,
+        device=device,
+        dtype=dtype,
+    )
+    serve(Jobs(standalone), host, port)
+
+
+def serve(jobs: Any, host: str, port: int) -> None:
+    """Serve the tab, and the API if the host has it, until Ctrl-C."""
+    import gradio as gr
+
+    from .api import add_routes
+    from .tab import build
+
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    page = build(jobs)
+    page.title = "DragText"
+    parameters = inspect.signature(gr.Blocks.queue).parameters
+    # Each open page that follows an edit takes one of these.
+    limit = "default_concurrency_limit" if "default_concurrency_limit" in parameters else "concurrency_count"
+    page.queue(**{limit: 16})
+    login = list(jobs.host.accounts().page.items()) or None
+    try:
+        app, _, _ = page.launch(
+            server_name=host, server_port=port, auth=login, prevent_thread_lock=True, show_api=False, quiet=True
+        )
+    except OSError as error:
+        raise InputError(f"Port {port} of {host} cannot be used ({error}); choose another with --port.") from None
+    if jobs.host.has_public_api:
+        add_routes(app, jobs)
+    typer.echo(f"DragText is at http://{host}:{port}/ (Ctrl-C ends it)", err=True)
+    try:
+        page.block_thread()
+    finally:
+        jobs.close()
+
+
+def _accounts(texts: Sequence[str] | None, flag: str) -> dict[str, str]:
+    known = {}
+    for text in texts or ():
+        name, colon, password = text.partition(":")
+        if not (name and colon and password):
+            raise InputError(f"{flag} is of the form NAME:PASSWORD.")
+        known[name] = password
+    return known
+
+
+def _options(texts: Sequence[str]) -> dict[str, Any]:
+    from .options import BY_NAME
+
+    chosen: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in BY_NAME:
+            raise InputError(f"--option {text} is not NAME=VALUE with one of: {', '.join(BY_NAME)}.")
+        default = BY_NAME[name].default
+        try:
+            chosen[name] = value.lower() in ("1", "true", "on") if isinstance(default, bool) else type(default)(value)
+        except ValueError:
+            raise InputError(f"--option {name} is {value!r}; it must be a whole number.") from None
+    return chosen
+
+
+def main() -> None:
+    """The `dragtext` command with `ui` among its subcommands."""
+    run_command()

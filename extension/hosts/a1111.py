@@ -1,0 +1,240 @@
+"""AUTOMATIC1111's WebUI: ldm modules with hijacked attention, extra networks, medvram, fp8 (HOSTS: A1111 1.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...sdk.errors import ModelError
+from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from .layout import original_layout
+from .preparation import frozen, gradients_allowed
+from .webui import WebUI, active_networks, file_version, prompt_at, text_embedding
+
+SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
+HALF_FLOATS = (torch.float16, torch.bfloat16)
+
+
+class LdmModel(DiffusionModel):
+    """The SDK's view of an ldm `LatentDiffusion`. Nothing is copied; the host's own modules compute.
+
+    model: `shared.sd_model`; autocast, without_autocast: the host's functions of these names; device, dtype: of the
+    U-Net; fingerprint: of everything that decides its output; prompt_text: what of a prompt is encoded.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        vae_dtype: torch.dtype,
+        autocast: Any,
+        without_autocast: Any,
+        fingerprint: str,
+        name: str,
+        prompt_text: Callable[[str], str],
+    ) -> None:
+        self._model = model
+        self._autocast, self._without_autocast = autocast, without_autocast
+        self._vae_dtype = vae_dtype
+        self._prompt_text = prompt_text
+        self.unet: nn.Module = model.model.diffusion_model
+        self.layout = original_layout(self.unet)
+        self.device, self.dtype = device, dtype
+        # What the settings made of it ("Zero Terminal SNR", half precision) belongs to generations.
+        alphas = getattr(model, "alphas_cumprod_original", model.alphas_cumprod)
+        self.alphas_cumprod = alphas.detach().to("cpu", torch.float64)
+        self.prediction_type: PredictionType = "v_prediction" if model.parameterization == "v" else "epsilon"
+        self.native_resolution = 768 if self.prediction_type == "v_prediction" else 8 * int(model.image_size)
+        self.fingerprint, self.name = fingerprint, name
+
+    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+        if isinstance(timestep, Tensor):
+            timesteps = timestep.to(self.device)
+        else:
+            timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
+        # apply_model is the host's one entry that casts, autocasts and moves modules; it writes into the dict.
+        conditioning = {"c_crossattn": [text.to(self.device)], "c_concat": []}
+        with self._autocast():
+            return self._model.apply_model(latent.to(self.device), timesteps, conditioning).float()
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> TextEmbedding:
+        text = self._prompt_text(prompt)
+        encoder = self._model.cond_stage_model
+        with self._autocast():
+            embedding = self._model.get_learned_conditioning([text])
+        chunks, _ = encoder.tokenize_line(text)
+        return text_embedding(embedding, [chunk.tokens for chunk in chunks], encoder.id_end)
+
+    @torch.no_grad()
+    def encode_image(self, image: Tensor) -> LatentDistribution:
+        def encode(dtype: torch.dtype) -> Tensor:
+            posterior = self._model.encode_first_stage(image.to(self.device, dtype))
+            return torch.cat([posterior.mode(), posterior.std.expand_as(posterior.mode())]).float()
+
+        mean, std = self._finite(encode).chunk(2)
+        scale = self._model.scale_factor
+        return LatentDistribution(mean * scale, std * scale)
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        def decode(dtype: torch.dtype) -> Tensor:
+            return self._model.decode_first_stage(latent.to(self.device, dtype)).float()
+
+        return (self._finite(decode) / 2 + 0.5).clamp(0, 1)
+
+    def _finite(self, compute: Any) -> Tensor:
+        """`compute` in the autoencoder's precision, or in float32 where that overflows, as the host does it."""
+        with self._without_autocast():
+            result = compute(self._vae_dtype)
+            if self._vae_dtype in HALF_FLOATS and not bool(result.isfinite().all()):
+                vae = self._model.first_stage_model
+                vae.to(torch.float32)
+                try:
+                    result = compute(torch.float32)
+                finally:
+                    vae.to(self._vae_dtype)  # there and back is exact
+        return result
+
+
+class A1111(WebUI):
+    """`modules` of A1111 1.10 and what is like it."""
+
+    name = "AUTOMATIC1111 WebUI"
+    _lent: Any = None
+
+    @contextmanager
+    def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
+        from modules import devices
+
+        sd_model = _selected_model()
+        check_supported(sd_model)
+        with ExitStack() as stack:
+            # Frozen before anything else: with weights that want gradients, the host's LoRA code damages the model.
+            stack.enter_context(gradients_allowed())
+            stack.enter_context(frozen(sd_model))
+            stack.enter_context(_plain_unet(sd_model))
+            text = stack.enter_context(active_networks(prompt))
+            self._lent = sd_model
+            try:
+                yield LdmModel(
+                    sd_model,
+                    device=devices.device,
+                    dtype=devices.dtype_unet,
+                    vae_dtype=devices.dtype_vae,
+                    autocast=devices.autocast,
+                    without_autocast=devices.without_autocast,
+                    fingerprint=_fingerprint(sd_model),
+                    name=Path(sd_model.sd_checkpoint_info.filename).stem,
+                    prompt_text=lambda _prompt: prompt_at(text, strength),
+                )
+            finally:
+                self._lent = None
+
+    def check(self) -> None:
+        from modules import devices
+        from modules.sd_models import model_data
+
+        if self._lent is None:
+            return
+        if model_data.sd_model is not self._lent:
+            raise ModelError("The checkpoint was changed while the edit ran; start the edit again.")
+        # "Unload checkpoint" does not wait for the queue.
+        if not self._lent.lowvram and next(self._lent.model.parameters()).device.type != devices.device.type:
+            raise ModelError("The checkpoint was unloaded while the edit ran; start the edit again.")
+
+
+def check_supported(sd_model: Any) -> None:
+    """Raise ModelError, with a sentence, for what cannot be dragged on."""
+    if any(getattr(sd_model, flag, False) for flag in ("is_sdxl", "is_sd3", "is_ssd")):
+        raise ModelError(f"The loaded checkpoint is SDXL or newer. {SUPPORTED}.")
+    if getattr(getattr(sd_model, "model", None), "conditioning_key", None) != "crossattn":
+        raise ModelError(f"The loaded checkpoint is an inpainting or other special model. {SUPPORTED}.")
+    if sd_model.parameterization not in ("eps", "v"):
+        raise ModelError(f"The loaded checkpoint predicts {sd_model.parameterization!r}. {SUPPORTED}.")
+
+
+def _selected_model() -> Any:
+    """The checkpoint that the user chose, loaded and on its device."""
+    from modules import devices, sd_models, shared
+
+    try:
+        sd_models.reload_model_weights()  # at once where it is loaded already
+        sd_model = shared.sd_model
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"The chosen checkpoint cannot be loaded ({reason}); choose another.") from error
+    if sd_model is None:
+        raise ModelError("No checkpoint is loaded; choose one at the top of the page.")
+    if getattr(shared.cmd_opts, "lowvram", False) and sd_model.lowvram:
+        raise ModelError("--lowvram moves parts of the model away while they are needed; use --medvram instead.")
+    stored = {parameter.dtype for parameter in sd_model.model.diffusion_model.parameters()}
+    if any("float8" in str(dtype) for dtype in stored) and getattr(devices, "manual_cast_enabled", False):
+        raise ModelError("FP8 weights cannot be differentiated on this device; turn FP8 off in Settings, Optimizations.")
+    if not sd_model.lowvram and next(sd_model.model.parameters()).device.type != devices.device.type:
+        sd_models.send_model_to_device(sd_model)  # it had been unloaded
+    return sd_model
+
+
+@contextmanager
+def _plain_unet(sd_model: Any) -> Iterator[None]:
+    """Without what generations leave behind on the U-Net and the autoencoder; put back afterwards.
+
+    Token merging and HyperTile change features, tiling changes borders, another U-Net (TensorRT) has no gradients, and
+    not every attention of xformers has a backward.
+    """
+    from modules import sd_hijack, sd_models, sd_unet
+
+    hijack = sd_hijack.model_hijack
+    with ExitStack() as stack:
+        if sd_unet.current_unet is not None:
+            option = sd_unet.current_unet_option
+            sd_unet.apply_unet("None")
+            stack.callback(sd_unet.apply_unet, option.label)
+        ratio = getattr(sd_model, "applied_token_merged_ratio", 0)
+        if ratio:
+            sd_models.apply_token_merging(sd_model, 0)
+            stack.callback(sd_models.apply_token_merging, sd_model, ratio)
+        if hijack.circular_enabled:
+            hijack.apply_circular(False)
+            stack.callback(hijack.apply_circular, True)
+        stack.enter_context(_no_hypertile(sd_model))
+        if "xformers" in str(getattr(sd_hijack.current_optimizer, "name", "")):
+            stack.callback(hijack.apply_optimizations)
+            hijack.apply_optimizations("sdp - scaled dot product")
+        yield
+
+
+@contextmanager
+def _no_hypertile(sd_model: Any) -> Iterator[None]:
+    enabled = []
+    for part in (sd_model.model.diffusion_model, sd_model.first_stage_model):
+        for module in part.modules():
+            parameters = module.__dict__.get("__webui_hypertile_params")
+            if parameters is not None and parameters.enabled:
+                enabled.append(parameters)
+    try:
+        for parameters in enabled:
+            parameters.enabled = False
+        yield
+    finally:
+        for parameters in enabled:
+            parameters.enabled = True
+
+
+def _fingerprint(sd_model: Any) -> str:
+    """Changes with whatever decides the numbers: files, precision, clip skip, emphasis."""
+    from modules import devices, sd_vae, shared
+
+    path = Path(sd_model.sd_checkpoint_info.filename)
+    facts = [path, file_version(path), sd_vae.loaded_vae_file, sd_model.parameterization]
+    facts += [devices.dtype_unet, devices.dtype_vae, getattr(devices, "fp8", False)]
+    facts += [shared.opts.CLIP_stop_at_last_layers, getattr(shared.opts, "emphasis", "")]
+    return " ".join(str(fact) for fact in facts)

@@ -1,0 +1,95 @@
+"""What the extension needs from the program it runs in: the model, the queue, progress, saving, options, accounts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from ...sdk.model.base import DiffusionModel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who may use the HTTP API: name -> password, of the page's login and of the API's own. Empty means no such."""
+
+    page: Mapping[str, str]
+    api: Mapping[str, str]
+
+    @property
+    def required(self) -> bool:
+        return bool(self.page or self.api)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a host's progress bar can show. done, total: units of the running phase; preview: the picture so far."""
+
+    text: str
+    done: int
+    total: int
+    preview: Image.Image | None = None
+
+
+class Host(ABC):
+    """A program with a loaded Stable Diffusion model. Methods may be called from any thread unless they say otherwise.
+
+    name: of the program, for `health` and bug reports. has_public_api: it was started with its HTTP API on.
+    """
+
+    name: str
+    has_public_api: bool = True
+
+    @abstractmethod
+    def turn(self, job: str) -> AbstractContextManager[None]:
+        """Wait until nothing else uses the model, then hold it; `job` is the id under which the host shows it."""
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the thread that the host wants its model to be used from. Inside a `turn` only."""
+        return function()
+
+    @abstractmethod
+    def lend(self, prompt: str, strength: float) -> AbstractContextManager[DiffusionModel]:
+        """Lend the selected checkpoint, prepared for gradients, with the networks that the prompt names.
+
+        Inside a `turn` and `call` only. strength: how far the edit inverts, for prompts that change on the way. At the
+        end everything is as it was, whatever happened. Raises ModelError for a model that cannot be dragged on.
+        """
+
+    def check(self) -> None:  # noqa: B027 (a host without a model that can go away has nothing to check)
+        """Raise ModelError once the model that was lent is no longer the host's. Called between steps."""
+
+    @abstractmethod
+    def show(self, notice: Notice) -> None:
+        """Show progress in the host's own bar."""
+
+    @abstractmethod
+    def interrupted(self) -> bool:
+        """The host's own Interrupt or Skip was pressed since the turn began."""
+
+    @abstractmethod
+    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+        """Write a picture where and as the host writes its own; None where the user has turned saving off.
+
+        infotext: the settings in the host's text form; request: the request as JSON, for the PNG.
+        """
+
+    @abstractmethod
+    def option(self, name: str) -> Any:
+        """The value of one of our options (`options.OPTIONS`)."""
+
+    @abstractmethod
+    def accounts(self) -> Accounts:
+        """Who may use the API."""
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where the SDK's cache goes; None is the SDK's own place."""
+        return None

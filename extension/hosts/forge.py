@@ -1,0 +1,257 @@
+"""Forge and its descendants with a `backend` package: inference-mode weights, in-place residuals, one main thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ...sdk.errors import ModelError
+from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from .layout import original_layout
+from .preparation import frozen, gradients_allowed, normal_tensors, residuals_kept, swapped
+from .webui import WebUI, active_networks, file_version, prompt_at, text_embedding
+
+T = TypeVar("T")
+SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
+GRAPH_FACTOR = 4  # memory of a forward with its graph over that of one without, generously
+
+
+class ForgeModel(DiffusionModel):
+    """The SDK's view of a Forge engine. Nothing is copied; the U-Net is called directly, past sampling patches.
+
+    engine: `shared.sd_model`; load: puts the U-Net on its device and makes it fit for gradients again, given the bytes
+    that its graph will need.
+    """
+
+    def __init__(
+        self, engine: Any, *, load: Callable[[float], None], fingerprint: str, name: str, prompt_text: Callable
+    ) -> None:
+        self._engine, self._load, self._prompt_text = engine, load, prompt_text
+        self._ready_for = 0.0
+        objects = engine.forge_objects
+        self._kmodel = objects.unet.model
+        self.unet: nn.Module = self._kmodel.diffusion_model
+        self.layout = original_layout(self.unet)
+        self.device = objects.unet.load_device
+        self.dtype = self._kmodel.computation_dtype
+        predictor = self._kmodel.predictor
+        self.alphas_cumprod = predictor.alphas_cumprod.detach().clone().to("cpu", torch.float64)
+        self.prediction_type: PredictionType = (
+            "v_prediction" if predictor.prediction_type == "v_prediction" else "epsilon"
+        )
+        self.native_resolution = 768 if self.prediction_type == "v_prediction" else 512
+        self.fingerprint, self.name = fingerprint, name
+
+    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+        needed = GRAPH_FACTOR * float(self._kmodel.memory_required(list(latent.shape)))
+        if needed > self._ready_for:
+            # The autoencoder and the text encoder may have pushed the U-Net off the device since the last call.
+            self._load(needed)
+            self._ready_for = needed
+        count = latent.shape[0]
+        if isinstance(timestep, Tensor):
+            timesteps = timestep.to(self.device, torch.float32)
+        else:
+            timesteps = torch.full((count,), float(timestep), device=self.device)
+        context = text.to(self.device, self.dtype)
+        # A dict of our own: the U-Net writes into it, and its default is shared by everybody.
+        return self.unet(
+            latent.to(self.device, self.dtype), timesteps, context=context, transformer_options={}
+        ).float()
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> TextEmbedding:
+        from modules import shared
+
+        text = self._prompt_text(prompt)
+        engine = self._engine
+        processor = engine.text_processing_engine
+        before = processor.clip_skip
+        try:
+            engine.set_clip_skip(int(shared.opts.CLIP_stop_at_last_layers))
+            embedding = engine.get_learned_conditioning([text])
+        finally:
+            processor.clip_skip = before
+            self._ready_for = 0.0
+        chunks, _ = processor.tokenize_line(text)
+        return text_embedding(embedding.to(self.device), [chunk.tokens for chunk in chunks], processor.id_end)
+
+    @torch.no_grad()
+    def encode_image(self, image: Tensor) -> LatentDistribution:
+        vae = self._engine.forge_objects.vae
+        spread: list[Tensor] = []
+
+        def mean_of(posterior: Any) -> Tensor:
+            spread.append(posterior.std)
+            return posterior.mode()
+
+        before = dict(vae.patcher.model_options)
+        vae.patcher.model_options["model_vae_regulation"] = mean_of
+        try:
+            # The host's entry, which falls back to tiles; it wants the channels last and [0, 1].
+            encoded = vae.encode(image.movedim(1, -1) * 0.5 + 0.5)
+        finally:
+            vae.patcher.model_options = before
+            self._ready_for = 0.0
+        first = vae.first_stage_model
+        mean = first.process_in(encoded).to(self.device).float().clone()
+        if len(spread) == 1 and spread[0].shape == mean.shape:
+            unit = first.process_in(torch.ones(())) - first.process_in(torch.zeros(()))  # the scale without the shift
+            return LatentDistribution(mean, spread[0].to(mean) * float(unit))
+        return LatentDistribution(mean, torch.zeros_like(mean))  # tiled: the parts' spread cannot be put together
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        vae = self._engine.forge_objects.vae
+        try:
+            decoded = vae.decode(vae.first_stage_model.process_out(latent.to(self.device)))
+        finally:
+            self._ready_for = 0.0
+        return decoded.movedim(-1, 1).to(self.device).float().clamp(0, 1).clone()
+
+
+class Forge(WebUI):
+    """Forge (June 2025) and descendants that kept its `backend`."""
+
+    name = "Forge"
+    _lent: Any = None
+
+    def call(self, function: Callable[[], T]) -> T:
+        from modules_forge import main_thread
+
+        if threading.current_thread() is threading.main_thread():
+            return function()
+        outcome: list[Any] = []
+
+        def run() -> None:
+            # What is raised in the main thread would be lost.
+            try:
+                outcome.append((True, function()))
+            except BaseException as error:
+                outcome.append((False, error))
+
+        main_thread.run_and_wait_result(run)
+        good, value = outcome[0]
+        if not good:
+            raise value
+        return value
+
+    @contextmanager
+    def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
+        from backend import attention, memory_management
+        from backend.nn import unet as unet_module
+
+        with ExitStack() as stack:
+            stack.enter_context(gradients_allowed())
+            engine = _selected_engine()
+            check_supported(engine)
+            stack.enter_context(_own_objects(engine))
+            text = stack.enter_context(active_networks(prompt))
+            engine.forge_objects = engine.forge_objects_after_applying_lora.shallow_copy()
+            patcher = engine.forge_objects.unet
+            module = patcher.model.diffusion_model
+            # Chunked attention and some of xformers have no backward. The U-Net's module has the name to itself.
+            stack.enter_context(swapped(unet_module, "attention_function", attention.attention_pytorch))
+            stack.enter_context(_differentiable_online_lora())
+            stack.enter_context(residuals_kept(module))
+            thaw = stack.enter_context(ExitStack())
+
+            def load(needed: float) -> None:
+                thaw.close()
+                memory_management.load_models_gpu([patcher], memory_required=needed)
+                normal_tensors(module)
+                thaw.enter_context(frozen(module))
+
+            stack.callback(memory_management.soft_empty_cache)
+            self._lent = engine
+            try:
+                yield ForgeModel(
+                    engine,
+                    load=load,
+                    fingerprint=_fingerprint(engine, patcher),
+                    name=Path(engine.filename).stem,
+                    prompt_text=lambda _prompt: prompt_at(text, strength),
+                )
+            finally:
+                self._lent = None
+
+    def check(self) -> None:
+        from modules.sd_models import model_data
+
+        if self._lent is not None and model_data.sd_model is not self._lent:
+            raise ModelError("The checkpoint was changed while the edit ran; start the edit again.")
+
+
+def check_supported(engine: Any) -> None:
+    """Raise ModelError, with a sentence, for what cannot be dragged on. Descendants lack some of the flags."""
+    if not (getattr(engine, "is_sd1", False) or getattr(engine, "is_sd2", False)):
+        raise ModelError(f"The loaded checkpoint is SDXL, SD3, Flux or another new kind. {SUPPORTED}.")
+    if getattr(engine, "is_inpaint", False):
+        raise ModelError(f"The loaded checkpoint is an inpainting model. {SUPPORTED}.")
+    predictor = engine.forge_objects.unet.model.predictor
+    if not hasattr(predictor, "alphas_cumprod") or predictor.prediction_type not in ("epsilon", "v_prediction"):
+        raise ModelError(f"The loaded checkpoint predicts neither noise nor v. {SUPPORTED}.")
+
+
+def _selected_engine() -> Any:
+    """The checkpoint that the user chose; Forge loads it no sooner than it is asked to."""
+    from modules import sd_models
+
+    try:
+        engine, _ = sd_models.forge_model_reload()
+        if engine is None:
+            # After a failed load Forge believes that the previous checkpoint is still there.
+            sd_models.model_data.forge_hash = ""
+            engine, _ = sd_models.forge_model_reload()
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"The chosen checkpoint cannot be loaded ({reason}); choose another.") from error
+    if getattr(engine, "forge_objects", None) is None:
+        raise ModelError("No checkpoint is loaded; choose one at the top of the page.")
+    return engine
+
+
+@contextmanager
+def _own_objects(engine: Any) -> Iterator[None]:
+    """The bare model in place of whatever the last generation patched (ControlNet, FreeU, token merging)."""
+    before = engine.forge_objects
+    engine.forge_objects = engine.forge_objects_original.shallow_copy()
+    try:
+        yield
+    finally:
+        engine.forge_objects = before
+
+
+@contextmanager
+def _differentiable_online_lora() -> Iterator[None]:
+    """LoRAs on low-bit weights are merged in every forward, in inference mode; hand on normal tensors instead."""
+    from backend import operations
+
+    merge = getattr(operations, "merge_lora_to_weight", None)
+    if merge is None:
+        yield
+        return
+
+    def merged(*args: Any, **kwargs: Any) -> Tensor:
+        return merge(*args, **kwargs).clone()
+
+    with swapped(operations, "merge_lora_to_weight", merged):
+        yield
+
+
+def _fingerprint(engine: Any, patcher: Any) -> str:
+    """Changes with whatever decides the numbers: files, precision, clip skip."""
+    from modules import shared
+    from modules.sd_models import model_data
+
+    path = Path(engine.filename)
+    kmodel = patcher.model
+    facts = [path, file_version(path), model_data.forge_hash, kmodel.storage_dtype, kmodel.computation_dtype]
+    facts += [engine.forge_objects.vae.vae_dtype, shared.opts.CLIP_stop_at_last_layers, shared.opts.emphasis]
+    return " ".join(str(fact) for fact in facts)

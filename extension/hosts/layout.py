@@ -1,0 +1,29 @@
+"""Where the interventions go in a U-Net of the original layout, which A1111's ldm and Forge's backend share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...sdk.errors import ModelError
+from ...sdk.model.base import DecoderStage, UNetLayout
+
+STAGES = 4
+
+
+def original_layout(unet: nn.Module) -> UNetLayout:
+    """Places in `input_blocks`, `middle_block` and `output_blocks`, by structure: the blocks of each resolution.
+
+    Raises ModelError for a decoder that does not have four stages (SDXL has three).
+    """
+    blocks = list(unet.output_blocks)  # type: ignore[arg-type]
+    stages: list[list[nn.Module]] = [[]]
+    for block in blocks:
+        stages[-1].append(block)
+        # A stage ends with its upsampler.
+        if type(block[-1]).__name__ == "Upsample":
+            stages.append([])
+    if len(stages) != STAGES or not stages[-1]:
+        raise ModelError("This model's U-Net does not have four decoder stages; only Stable Diffusion 1.x and 2.x do.")
+    first, second, third, last = (DecoderStage(stage[-1], tuple(stage)) for stage in stages)
+    encoder = tuple(unet.input_blocks)  # type: ignore[arg-type]
+    return UNetLayout(encoder, unet.middle_block, (first, second, third, last))  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+"""No WebUI: a model of our own, a queue of our own. For `dragtext ui` and for tests in a real browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ...sdk.images import METADATA_KEY, write_atomically
+from ...sdk.model.base import DiffusionModel
+from ...sdk.model.load import load_model
+from ..options import BY_NAME
+from .base import Accounts, Host, Notice
+from .preparation import gradients_allowed
+
+
+class Standalone(Host):
+    """model: as for `load_model`, loaded by the first edit; output: folder for results; options: by name, over the
+    defaults; has_public_api: whether the HTTP API is there."""
+
+    name = "DragText"
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        output: Path,
+        accounts: Accounts | None = None,
+        options: Mapping[str, Any] | None = None,
+        has_public_api: bool = False,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self.has_public_api = has_public_api
+        self._source, self._device, self._dtype = model, device, dtype
+        self._output = output
+        self._accounts = accounts or Accounts({}, {})
+        self._options = dict(options or {})
+        self._model: DiffusionModel | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, job: str) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    @contextmanager
+    def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
+        if self._model is None:
+            self._model = load_model(self._source, device=self._device, dtype=self._dtype)
+        with gradients_allowed():
+            yield self._model
+
+    def show(self, notice: Notice) -> None:
+        """There is no bar but the tab's."""
+
+    def interrupted(self) -> bool:
+        return False
+
+    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+        if not self.option("save"):
+            return None
+        from PIL.PngImagePlugin import PngInfo
+
+        folder = Path(self.option("output_folder") or self._output) / date.today().isoformat()
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [int(path.stem.partition("-")[0]) for path in folder.glob("[0-9]*-*.png")]
+        path = folder / f"{max(taken, default=-1) + 1:05d}-{seed}.png"
+        information = PngInfo()
+        information.add_itxt("parameters", infotext)
+        information.add_itxt(METADATA_KEY, request)
+        return write_atomically(path, lambda temporary: picture.save(temporary, "PNG", pnginfo=information))
+
+    def option(self, name: str) -> Any:
+        return self._options.get(name, BY_NAME[name].default)
+
+    def accounts(self) -> Accounts:
+        return self._accounts

@@ -1,0 +1,174 @@
+"""What A1111 and Forge have in common: their `modules` package with queue, progress, saving, options and prompts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ...sdk.errors import InputError
+from ...sdk.model.base import TextEmbedding
+from ..options import BY_NAME, PREFIX
+from .base import Accounts, Host, Notice
+
+STEPS = 50  # of a whole denoise; the hosts' `[from:to:when]` is read on this scale
+CHUNK = 77
+
+
+class WebUI(Host):
+    """Subclasses lend the model; the rest is here. The host's modules are imported when they are needed, never before
+    the host has finished its own start."""
+
+    @property
+    def has_public_api(self) -> bool:  # type: ignore[override]
+        from modules import shared
+
+        return bool(shared.cmd_opts.api)
+
+    @contextmanager
+    def turn(self, job: str) -> Iterator[None]:
+        from modules import progress, shared
+        from modules.call_queue import queue_lock
+
+        progress.add_task_to_queue(job)
+        try:
+            with queue_lock:
+                shared.state.begin(job=job)
+                progress.start_task(job)
+                try:
+                    yield
+                finally:
+                    shared.state.end()
+        finally:
+            progress.pending_tasks.pop(job, None)
+            progress.finish_task(job)
+
+    def show(self, notice: Notice) -> None:
+        from modules import shared
+
+        state = shared.state
+        state.job_count, state.job_no = 1, 0
+        state.sampling_steps, state.sampling_step = notice.total, notice.done
+        state.textinfo = notice.text
+        if notice.preview is not None and notice.preview is not state.current_image:
+            state.assign_current_image(notice.preview)
+
+    def interrupted(self) -> bool:
+        from modules import shared
+
+        state = shared.state
+        return bool(state.interrupted or state.skipped or getattr(state, "stopping_generation", False))
+
+    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+        from modules import images, shared
+        from modules.paths_internal import data_path
+
+        from ...sdk.images import METADATA_KEY
+
+        opts = shared.opts
+        if not self.option("save") or not opts.samples_save:
+            return None
+        folder = self.option("output_folder") or opts.outdir_samples or opts.outdir_img2img_samples
+        extension = opts.samples_format
+        if "A" in picture.getbands() and extension.lower() in ("jpg", "jpeg"):
+            extension = "png"
+        name, _ = images.save_image(
+            picture,
+            str(Path(data_path) / folder),
+            "",
+            seed,
+            prompt,
+            extension,
+            info=infotext,
+            existing_info={METADATA_KEY: request},
+        )
+        return Path(name)
+
+    def option(self, name: str) -> Any:
+        from modules import shared
+
+        return getattr(shared.opts, PREFIX + name, BY_NAME[name].default)
+
+    def accounts(self) -> Accounts:
+        from modules import shared
+
+        options = shared.cmd_opts
+        page = _accounts(getattr(options, "gradio_auth", None))
+        path = getattr(options, "gradio_auth_path", None)
+        if path:
+            lines = Path(path).read_text(encoding="utf8").splitlines()
+            page |= _accounts(",".join(line.strip() for line in lines if line.strip()))
+        return Accounts(page, _accounts(getattr(options, "api_auth", None)))
+
+    @property
+    def cache_folder(self) -> Path | None:
+        from modules.paths_internal import data_path
+
+        return Path(data_path) / "cache" / "dragtext"
+
+
+def _accounts(text: str | None) -> dict[str, str]:
+    """`name:password,name:password` as the hosts' flags have it."""
+    pairs = (pair.strip().partition(":") for pair in (text or "").split(","))
+    return {name: password for name, colon, password in pairs if colon}
+
+
+@contextmanager
+def active_networks(prompt: str) -> Iterator[str]:
+    """Load the `<lora:...>` and other networks that the prompt names, unload all others; yields the prompt without.
+
+    Must come before the prompt is encoded, since networks can change the text encoder.
+    """
+    from modules import extra_networks
+    from modules.processing import StableDiffusionProcessingTxt2Img
+
+    (text,), networks = extra_networks.parse_prompts([prompt])
+    # Networks read the prompts of the generation that they belong to, and leave notes in it.
+    processing = StableDiffusionProcessingTxt2Img()
+    processing.prompts = processing.all_prompts = [text]
+    processing.seeds = processing.all_seeds = [0]
+    processing.subseeds = processing.all_subseeds = [0]
+    processing.all_negative_prompts = processing.negative_prompts = [""]
+    processing.scripts = None  # other extensions' scripts belong to generations
+    try:
+        extra_networks.activate(processing, networks)
+        yield text
+    finally:
+        extra_networks.deactivate(processing, networks)
+
+
+def prompt_at(prompt: str, strength: float) -> str:
+    """The prompt as it stands where the edit begins: `[from:to:when]` is resolved. Raises InputError for AND."""
+    from modules import prompt_parser
+
+    if re.search(r"\bAND\b", prompt):
+        raise InputError("AND combines several prompts, and an edit has one; use one of them.")
+    (schedule,) = prompt_parser.get_learned_conditioning_prompt_schedules([prompt], STEPS)
+    step = STEPS * (1 - strength) + 1
+    return next((text for end, text in schedule if end >= step), schedule[-1][1])
+
+
+def text_embedding(embedding: Any, chunks: list[Any], end: int) -> TextEmbedding:
+    """A host's conditioning as the SDK's. embedding: (1, 77 k, D); chunks: the k chunks' tokens; end: the end token.
+
+    The hosts cut long prompts into chunks of 75 tokens, each with a start and an end; all of it up to the last prompt
+    token counts as the prompt's content.
+    """
+    last = list(chunks[-1])
+    length = last.index(end) if end in last else len(last)
+    rows = embedding.shape[1]
+    content = min(CHUNK * (len(chunks) - 1) + length, rows)
+    return TextEmbedding(embedding.detach().float().clone(), content)
+
+
+def file_version(path: Path) -> str:
+    """Changes when the file does; empty where it cannot be seen."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{stat.st_size} {stat.st_mtime_ns}"

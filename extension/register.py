@@ -1,0 +1,61 @@
+"""What a WebUI calls: settings page, tab, API routes, and the end of it all when the page is reloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .hosts.detect import detect
+from .jobs import Jobs
+from .options import OPTIONS, PREFIX, SECTION, Option
+
+# The button does what the one in the tab does, since a settings page has no handlers of its own.
+CLEAR_CACHE = (
+    '<button class="lg secondary gradio-button" '
+    "onclick=\"gradioApp().querySelector('#dragtext_clear_cache').click()\">Clear DragText's cache</button>"
+)
+
+
+def register() -> None:
+    """Hang the extension into the WebUI. Nothing is loaded or opened before the user or a script asks for it."""
+    from modules import script_callbacks
+
+    jobs = Jobs(detect())
+
+    def on_ui_tabs() -> list[tuple[Any, str, str]]:
+        from .tab import build
+
+        return [(build(jobs), "DragText", "dragtext")]
+
+    def on_app_started(_page: Any, app: Any) -> None:
+        if jobs.host.has_public_api:
+            from .api import add_routes
+
+            add_routes(app, jobs)
+
+    script_callbacks.on_ui_settings(add_settings)
+    script_callbacks.on_ui_tabs(on_ui_tabs)
+    script_callbacks.on_app_started(on_app_started)
+    script_callbacks.on_script_unloaded(jobs.close)
+
+
+def add_settings() -> None:
+    """Our section of the host's settings page."""
+    import gradio as gr
+    from modules import shared
+    from modules.options import OptionHTML, OptionInfo
+
+    for option in OPTIONS:
+        component, arguments = _component(gr, option)
+        info = OptionInfo(option.default, option.label, component, arguments, section=SECTION)
+        shared.opts.add_option(PREFIX + option.name, info.info(option.info) if option.info else info)
+    button = OptionHTML(CLEAR_CACHE)
+    button.section = SECTION
+    shared.opts.add_option(PREFIX + "clear_cache", button)
+
+
+def _component(gr: Any, option: Option) -> tuple[Any, dict[str, Any]]:
+    if isinstance(option.default, bool):
+        return gr.Checkbox, {}
+    if option.most is None:
+        return gr.Textbox, {}
+    return gr.Slider, {"minimum": option.least, "maximum": option.most, "step": 1}

@@ -1,0 +1,152 @@
+"""The OpenAPI description of our routes: schemas and examples as plain dicts, the same under pydantic 1 and 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..sdk.catalogue import catalogue
+
+POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+NULLABLE_NUMBER = {"type": ["number", "null"]}
+NULLABLE_TEXT = {"type": ["string", "null"]}
+IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
+IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
+
+EXAMPLE_EDIT = {
+    "image": "iVBORw0KGgo...",
+    "prompt": "a cat",
+    "drags": [[[120, 80], [180, 80]]],
+    "mask": None,
+    "settings": {"method": "gooddrag", "steps": 120, "lora_steps": 0},
+    "wait": False,
+}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required or [], **more}
+
+
+def settings_schema() -> dict[str, Any]:
+    """JSON Schema of the settings."""
+    return _object({info.name: info.json_schema() for info in catalogue()}, additionalProperties=False)
+
+
+def edit_schema() -> dict[str, Any]:
+    """JSON Schema of what creates an edit."""
+    properties = {
+        "image": IMAGE,
+        "prompt": {"type": "string", "description": "what the picture shows, in the host's prompt syntax"},
+        "drags": {
+            "type": "array",
+            "description": "[[handle, target], ...], points (x, y) in pixels of the picture",
+            "items": {"type": "array", "items": POINT, "minItems": 2, "maxItems": 2},
+            "minItems": 1,
+        },
+        "source_points": {"type": "array", "items": POINT, "description": "with target_points, in place of drags"},
+        "target_points": {"type": "array", "items": POINT},
+        "mask": {**NULLABLE_TEXT, "description": "picture of the same size in base64; what is not black may change"},
+        "settings": settings_schema(),
+        "wait": {"type": "boolean", "default": False, "description": "answer when the edit is finished"},
+        "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},
+        "id": {"type": "string", "pattern": IDENTIFIER, "description": "an id of your own; a second use is refused"},
+    }
+    return _object(properties, ["image"], additionalProperties=False)
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema of a job's state."""
+    error = _object({"kind": {"type": "string"}, "message": {"type": "string"}}, ["kind", "message"])
+    properties = {
+        "id": {"type": "string"},
+        "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "interrupted"]},
+        "position": {"type": "integer", "description": "edits before this one"},
+        "phase": {"type": "string"},
+        "step": {"type": "integer"},
+        "total": {"type": "integer", "description": "steps of the running phase"},
+        "distance": {**NULLABLE_NUMBER, "description": "mean distance of the handles to their targets, pixels"},
+        "eta": {**NULLABLE_NUMBER, "description": "seconds left of the running phase"},
+        "points": {"type": "array", "items": POINT, "description": "where the handles are, (x, y) pixels"},
+        "preview_version": {"type": "integer", "description": "grows with every new preview; 0 is none yet"},
+        "preview": {**NULLABLE_TEXT, "description": "PNG in base64, if asked for and newer than `seen`"},
+        "error": {"anyOf": [error, {"type": "null"}]},
+        "saved": {**NULLABLE_TEXT, "description": "file name of the saved picture"},
+        "note": {"type": "string", "description": "what else there is to say"},
+    }
+    return _object(properties, ["id", "state"])
+
+
+def error_schema() -> dict[str, Any]:
+    """JSON Schema of every refusal."""
+    return _object({"error": {"type": "string"}, "detail": {"type": "string"}}, ["error", "detail"])
+
+
+def result_schema() -> dict[str, Any]:
+    """JSON Schema of a finished edit."""
+    properties = {
+        "image": {"type": "string", "description": "PNG in base64, of exactly the picture's size"},
+        "infotext": {"type": "string"},
+        "request": {"type": "object", "description": "what creates this edit again, but for the image"},
+        "report": {"type": "object"},
+        "trajectory": {"type": "array", "items": {"type": "array", "items": POINT}},
+    }
+    return _object(properties, ["image", "infotext", "request", "report", "trajectory"])
+
+
+def render_schema() -> dict[str, Any]:
+    """JSON Schema of a rendering at another point of the way."""
+    v = {"type": "number", "minimum": -100, "maximum": 100}
+    properties = {
+        "v": {**v, "description": "0 the original, 1 the edit, beyond 1 more"},
+        "text": {**v, "type": ["number", "null"], "description": "another v for the text embedding alone"},
+    }
+    return _object(properties, ["v"], additionalProperties=False)
+
+
+def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"application/json": content}
+
+
+def body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    """A JSON request body, for `openapi_extra`."""
+    return {"requestBody": {"required": True, "content": _json(schema, example)}}
+
+
+def edit_body() -> dict[str, Any]:
+    """The body that creates an edit: JSON, or a form with the files themselves."""
+    form = {
+        "image": {"type": "string", "format": "binary"},
+        "mask": {"type": "string", "format": "binary"},
+        "request": {"type": "string", "description": "the JSON object without image and mask"},
+    }
+    content = _json(edit_schema(), EXAMPLE_EDIT)
+    content["multipart/form-data"] = {"schema": _object(form, ["image", "request"], additionalProperties=False)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route; every one may answer 401 and 403."""
+    reasons = {
+        400: "The JSON cannot be read.",
+        401: "A login is needed.",
+        403: "The request comes from another site's page.",
+        404: "There is no such edit, or no longer.",
+        409: "Not in this state.",
+        411: "The length of the body is missing.",
+        413: "The body is too large.",
+        415: "The body is neither JSON nor a form.",
+        422: "Something given cannot be used; `detail` says what.",
+        429: "Too many edits are waiting.",
+        503: "The model cannot be used now.",
+        507: "There is not enough memory.",
+        500: "Something broke.",
+    }
+    every = (401, 403, *statuses)
+    return {status: {"description": reasons[status], "content": _json(error_schema())} for status in every}
+
+
+def answer(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """A successful JSON answer."""
+    return {"description": description, "content": _json(schema)}

@@ -1,0 +1,354 @@
+"""The tab in its plain form: picture, points as text, mask, every setting, Drag and Interrupt; gradio 3 and 4 alike.
+
+Only what both gradio versions have is used. The edits themselves are jobs, so closing or reloading the page loses
+nothing: "Show latest" follows the newest one again.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from ..sdk import cache
+from ..sdk.catalogue import SettingInfo, catalogue
+from ..sdk.errors import DragTextError, InputError
+from ..sdk.pictures import draw_instruction
+from ..sdk.request import Drag, Request, as_dict, make_drags, make_settings
+from .infotext import read_infotext
+from .jobs import Job, Jobs, finished_result, small
+from .options import parse_settings
+
+log = logging.getLogger("dragtext")
+
+POLL = 0.4
+SHOWN_SIDE = 1024
+BY_METHOD = "by method"  # a switch whose default depends on the method
+BASIC = ("method", "text", "steps", "lr", "lora_steps", "crop")
+HINT = "Click on the picture: first a handle, then its target, and so on. Or write a line each: 120,80 -> 180,80"
+
+
+def build(jobs: Jobs) -> gr.Blocks:
+    """The tab's contents."""
+    settings = catalogue()
+    beginning = as_dict(_beginning(jobs))
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        with gr.Row(elem_id="dragtext_tab"):
+            with gr.Column():
+                picture = gr.Image(label="Picture to drag", type="pil", elem_id="dragtext_picture", image_mode="RGBA")
+                prompt = gr.Textbox(label="What the picture shows", lines=2, elem_id="dragtext_prompt")
+                points = gr.Textbox(label="Drags", lines=4, info=HINT, elem_id="dragtext_points")
+                with gr.Row():
+                    undo_point = gr.Button("Remove last point", elem_id="dragtext_undo_point")
+                    clear_points = gr.Button("Remove all points", elem_id="dragtext_clear_points")
+                mask = gr.Image(
+                    label="Mask, of the same size: what is not black may change (optional)",
+                    type="pil",
+                    elem_id="dragtext_mask",
+                )
+                fields = _setting_fields(settings, beginning)
+            with gr.Column():
+                with gr.Row():
+                    drag = gr.Button("Drag", variant="primary", elem_id="dragtext_drag")
+                    interrupt = gr.Button("Interrupt", variant="stop", elem_id="dragtext_interrupt")
+                    latest = gr.Button("Show latest", elem_id="dragtext_latest")
+                status = gr.HTML(_status("Nothing is running."), elem_id="dragtext_status")
+                shown = gr.Image(label="State", type="pil", interactive=False, elem_id="dragtext_state")
+                result = gr.Image(label="Result", type="pil", interactive=False, elem_id="dragtext_result")
+                with gr.Row():
+                    v = gr.Slider(-1, 3, value=1, step=0.05, label="How much of the edit", elem_id="dragtext_v")
+                    render = gr.Button("Render", elem_id="dragtext_render")
+                    onward = gr.Button("Drag the result on", elem_id="dragtext_onward")
+                    back = gr.Button("Back to the picture before", elem_id="dragtext_back")
+                text = gr.Textbox(
+                    label="Infotext",
+                    lines=3,
+                    info="of the result; paste one of yours and press Use to get its prompt, drags and settings",
+                    elem_id="dragtext_infotext",
+                )
+                with gr.Row():
+                    use = gr.Button("Use", elem_id="dragtext_use")
+                    clear_cache = gr.Button("Clear the cache", elem_id="dragtext_clear_cache")
+        job_id = gr.State("")
+        previous = gr.State(None)  # file names of earlier pictures would not survive; one picture does
+
+        for component in [picture, prompt, points, mask, shown, result, v, text, *fields]:
+            component.do_not_save_to_config = True  # A1111 would write our defaults into its ui-config.json
+
+        watched = [status, shown, result, text, job_id]
+
+        def start(image: Any, words: str, lines: str, area: Any, *values: Any) -> Iterator[list[Any]]:
+            try:
+                if image is None:
+                    raise InputError("There is no picture; put one into the box on the left.")
+                chosen = make_settings(_values(settings, values))
+                asked = Request(parse_points(lines), words or "", None, chosen)
+                job = jobs.submit(image, asked, area)
+            except DragTextError as error:
+                yield [_status(str(error), "error"), gr.update(), gr.update(), gr.update(), gr.update()]
+                return
+            yield from _follow(jobs, job)
+
+        def follow_latest() -> Iterator[list[Any]]:
+            known = jobs.all()
+            if not known:
+                yield [_status("There is no edit yet."), gr.update(), gr.update(), gr.update(), gr.update()]
+                return
+            yield from _follow(jobs, known[-1])
+
+        def stop(identifier: str) -> str:
+            known = {job.id: job for job in jobs.all()}
+            # While a generator runs, gradio has not written the state yet: then it is the newest that is meant.
+            job = known.get(identifier) or next(iter(reversed(list(known.values()))), None)
+            active = [other for other in known.values() if not other.ended.is_set()]
+            if job is None or (job.ended.is_set() and not active):
+                return _status("Nothing is running.")
+            for other in active[-1:] if job.ended.is_set() else [job]:
+                jobs.interrupt(other)
+            return _status("Stopping; the best so far is kept.")
+
+        def add_point(lines: str, event: gr.SelectData) -> str:
+            x, y = event.index[:2]
+            return add_click(lines, int(x), int(y))
+
+        def draw(identifier: str, amount: float) -> list[Any]:
+            try:
+                job = jobs.get(identifier)
+                return [jobs.render(job, amount), _status(f"Rendered at {amount:g}.")]
+            except DragTextError as error:
+                return [gr.update(), _status(str(error), "error")]
+
+        def go_on(identifier: str, image: Any) -> list[Any]:
+            try:
+                picture_now = finished_result(jobs.get(identifier)).image
+            except DragTextError as error:
+                return [gr.update(), gr.update(), gr.update(), _status(str(error), "error")]
+            return [picture_now, "", image, _status("The result is the picture now.")]
+
+        def go_back(image: Any) -> list[Any]:
+            if image is None:
+                return [gr.update(), _status("There is no picture before this one.")]
+            return [image, _status("This is the picture before.")]
+
+        def take(infotext: str) -> list[Any]:
+            try:
+                asked = read_infotext(infotext or "")
+            except DragTextError as error:
+                return [gr.update()] * (2 + len(settings)) + [_status(str(error), "error")]
+            lines = "\n".join(_line(d) for d in asked.drags)
+            values = as_dict(asked.settings)
+            shown_values = [_shown(info, values[info.name]) for info in settings]
+            note = "Prompt, drags and settings are taken over" + ("; add the mask yourself." if asked.mask else ".")
+            return [asked.prompt, lines, *shown_values, _status(note)]
+
+        def empty_cache() -> str:
+            jobs.forget_editors()
+            jobs.configure_cache()
+            return _status(f"{cache.clear() / 2**20:.1f} MB of the cache were deleted.")
+
+        on = _events()
+        on(drag.click, start, [picture, prompt, points, mask, *fields], watched, many=True)
+        on(latest.click, follow_latest, [], watched, many=True)
+        on(interrupt.click, stop, [job_id], [status], queue=False)
+        on(picture.select, add_point, [points], [points], queue=False)
+        on(undo_point.click, remove_click, [points], [points], queue=False)
+        on(clear_points.click, lambda: "", [], [points], queue=False)
+        on(render.click, draw, [job_id, v], [result, status])
+        on(onward.click, go_on, [job_id, picture], [picture, points, previous, status])
+        on(back.click, go_back, [previous], [picture, status])
+        on(use.click, take, [text], [prompt, points, *fields, status])
+        on(clear_cache.click, empty_cache, [], [status], queue=False)
+    return blocks
+
+
+def parse_points(lines: str) -> tuple[Drag, ...]:
+    """A drag a line: four numbers, x and y of the handle and of the target, with anything between them.
+
+    Raises InputError for a line without four.
+    """
+    pairs = []
+    for line in (lines or "").splitlines():
+        if not line.strip():
+            continue
+        # The arrow's dash is not a minus sign.
+        numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line.replace("->", " "))]
+        if len(numbers) == 2:
+            raise InputError(f"The handle at {line.strip()} has no target yet; click where it should go.")
+        if len(numbers) != 4:
+            raise InputError(f"'{line.strip()[:80]}' is not of the form 120,80 -> 180,80.")
+        pairs.append((numbers[:2], numbers[2:]))
+    return make_drags(pairs)
+
+
+def add_click(lines: str, x: int, y: int) -> str:
+    """The text after a click: a new handle, or the target of the last one."""
+    kept = [line for line in (lines or "").splitlines() if line.strip()]
+    if kept and "->" not in kept[-1]:
+        kept[-1] = f"{kept[-1].strip()} -> {x},{y}"
+    else:
+        kept.append(f"{x},{y}")
+    return "\n".join(kept)
+
+
+def remove_click(lines: str) -> str:
+    """The text without its last point."""
+    kept = [line for line in (lines or "").splitlines() if line.strip()]
+    if not kept:
+        return ""
+    head, arrow, _ = kept.pop().partition("->")
+    return "\n".join([*kept, head.strip()] if arrow else kept)
+
+
+def _follow(jobs: Jobs, job: Job) -> Iterator[list[Any]]:
+    """What the page shows of a job until it ends."""
+    original = small(Image.fromarray(job.picture.rgb), SHOWN_SIDE)
+    scale = original.width / job.picture.rgb.shape[1]
+    seen = None
+    while not job.ended.is_set():
+        state = (job.state, job.phase, job.step, job.version, job.points)
+        if state != seen:
+            redraw = seen is None or state[3:] != seen[3:]
+            seen = state
+            picture = _drawn(original, scale, job) if redraw else gr.update()
+            yield [_status(_words(jobs, job)), picture, gr.update(), gr.update(), job.id]
+        job.ended.wait(POLL)
+    if job.result is None:
+        mood = "error" if job.state == "failed" else ""
+        yield [_status(str(job.error), mood), gr.update(), gr.update(), gr.update(), job.id]
+        return
+    words = [_words(jobs, job)]
+    if job.saved is not None:
+        words.append(f"Saved as {job.saved.name}.")
+    if job.note:
+        words.append(job.note)
+    yield [_status(" ".join(words)), _drawn(original, scale, job), job.result.image, job.infotext, job.id]
+
+
+def _drawn(original: Image.Image, scale: float, job: Job) -> Image.Image:
+    """The preview, or the picture, with the drags from where the handles are now."""
+    base = original if job.preview is None else job.preview.convert("RGB").resize(original.size)
+    now = job.points or tuple(drag.source for drag in job.request.drags)
+    drags = [
+        Drag((x * scale, y * scale), (drag.target[0] * scale, drag.target[1] * scale))
+        for (x, y), drag in zip(now, job.request.drags)
+    ]
+    mask = None
+    if job.mask is not None:
+        mask = np.array(Image.fromarray(job.mask).resize(original.size))
+    return Image.fromarray(draw_instruction(np.array(base), drags, mask))
+
+
+def _words(jobs: Jobs, job: Job) -> str:
+    if job.state == "queued":
+        before = jobs.position(job)
+        return f"Waiting; {before} edits are before this one." if before else "Waiting for the model."
+    if job.result is not None and job.ended.is_set():
+        result = job.result
+        endings = {
+            "reached": "All points arrived",
+            "steps": "All steps were used",
+            "stuck": "The points do not move any more",
+            "interrupted": "Stopped; this is the best so far",
+            "diverged": "The loss became NaN; this is the last good state",
+        }
+        left = np.mean([drag.distance_after for drag in result.drags])
+        seconds = sum(result.timings.values())
+        return f"{endings[result.stopped]}: {left:.0f} px left after {result.steps} steps, {seconds:.0f} s."
+    words = f"{job.phase.capitalize()} {job.step}/{job.total}" if job.total else job.phase.capitalize()
+    if job.distance is not None and job.phase == "dragging":
+        words += f", {job.distance:.0f} px left"
+    if job.eta is not None:
+        words += f", about {job.eta:.0f} s"
+    return words
+
+
+def _status(text: str, mood: str = "") -> str:
+    colour = "color: var(--error-text-color, #b91c1c)" if mood == "error" else ""
+    return f'<p style="{colour}" role="status">{html.escape(text)}</p>'
+
+
+def _beginning(jobs: Jobs) -> Any:
+    try:
+        return parse_settings(str(jobs.host.option("default_settings") or ""))
+    except DragTextError as error:
+        log.warning("The option with DragText's first settings is left aside: %s", error)
+        return make_settings()
+
+
+def _setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any]) -> list[Any]:
+    """A component for each setting, in the settings' order; the less common ones folded away."""
+    made: dict[str, Any] = {}
+    with gr.Accordion("Settings", open=True):
+        for info in settings:
+            if info.name in BASIC:
+                made[info.name] = _field(info, beginning[info.name])
+    with gr.Accordion("More settings", open=False):
+        for info in settings:
+            if info.name not in BASIC:
+                made[info.name] = _field(info, beginning[info.name])
+    return [made[info.name] for info in settings]
+
+
+def _field(info: SettingInfo, value: Any) -> Any:
+    label = f"DragText {info.label.lower()}"  # labels of a host's page must differ from each other
+    common = {"label": label, "elem_id": f"dragtext_setting_{info.name}"}
+    text = f"{info.description} [{info.default_text}]"
+    if info.kind == "choice":
+        return gr.Dropdown(list(info.choices), value=value, info=text, **common)
+    if info.kind == "bool" and info.default is None:
+        return gr.Dropdown([BY_METHOD, "on", "off"], value=_shown(info, value), info=text, **common)
+    if info.kind == "bool":
+        return gr.Checkbox(value=value, info=text, **common)
+    return gr.Number(value=value, info=text, precision=0 if info.kind == "int" else None, **common)
+
+
+def _shown(info: SettingInfo, value: Any) -> Any:
+    """A setting's value as its component has it."""
+    if info.kind == "bool" and info.default is None:
+        return BY_METHOD if value is None else ("on" if value else "off")
+    return value
+
+
+def _values(settings: tuple[SettingInfo, ...], values: tuple[Any, ...]) -> dict[str, Any]:
+    """The components' values as settings; an empty number means the default."""
+    chosen: dict[str, Any] = {}
+    for info, value in zip(settings, values):
+        if info.kind == "bool" and info.default is None:
+            value = {"on": True, "off": False}.get(value)
+        if value is not None:
+            chosen[info.name] = value
+    return chosen
+
+
+def _line(drag: Drag) -> str:
+    (x0, y0), (x1, y1) = drag.source, drag.target
+    return f"{x0:g},{y0:g} -> {x1:g},{y1:g}"
+
+
+def _events() -> Callable[..., None]:
+    """`on(event, function, inputs, outputs)`, with `many`: several of them may run at once."""
+
+    def on(
+        event: Callable[..., Any],
+        function: Callable[..., Any],
+        inputs: list[Any],
+        outputs: list[Any],
+        *,
+        many: bool = False,
+        queue: bool | None = None,
+    ) -> None:
+        more: dict[str, Any] = {} if queue is None else {"queue": queue}
+        if many and "concurrency_limit" in inspect.signature(event).parameters:
+            more["concurrency_limit"] = None  # gradio 4 runs one at a time by default
+        event(function, inputs, outputs, show_progress="hidden", api_name=False, **more)
+
+    return on
