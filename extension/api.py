@@ -67,8 +67,9 @@ class BodyError(Exception):
 
 def add_routes(app: Any, jobs: Jobs) -> None:
     """Put the API on a FastAPI application, once; a reloaded page brings a new application."""
-    if any(getattr(route, "path", "").startswith(ROOT) for route in app.routes):
+    if getattr(app.state, "dragtext", None) is not None:
         return
+    app.state.dragtext = jobs
     app.include_router(_router(app, jobs))
     app.openapi_schema = None  # it may have been asked for already
 

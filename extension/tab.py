@@ -308,23 +308,28 @@ def _field(info: SettingInfo, value: Any) -> Any:
         return gr.Dropdown([BY_METHOD, "on", "off"], value=_shown(info, value), info=text, **common)
     if info.kind == "bool":
         return gr.Checkbox(value=value, info=text, **common)
-    return gr.Number(value=value, info=text, precision=0 if info.kind == "int" else None, **common)
+    # gradio's number fields send 0 when they are empty, and empty has a meaning here.
+    return gr.Textbox(value=_shown(info, value), info=info.description, placeholder=info.default_text, **common)
 
 
 def _shown(info: SettingInfo, value: Any) -> Any:
     """A setting's value as its component has it."""
     if info.kind == "bool" and info.default is None:
         return BY_METHOD if value is None else ("on" if value else "off")
+    if info.kind in ("int", "float"):
+        return "" if value is None or value == info.default else f"{value}"
     return value
 
 
 def _values(settings: tuple[SettingInfo, ...], values: tuple[Any, ...]) -> dict[str, Any]:
-    """The components' values as settings; an empty number means the default."""
+    """The components' values as settings; empty means the default."""
     chosen: dict[str, Any] = {}
     for info, value in zip(settings, values):
         if info.kind == "bool" and info.default is None:
             value = {"on": True, "off": False}.get(value)
-        if value is not None:
+        elif isinstance(value, str):
+            value = value.strip()
+        if value not in (None, ""):
             chosen[info.name] = value
     return chosen
 

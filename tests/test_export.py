@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from dragtext import sdk
 from dragtext.sdk import cli
 from dragtext.sdk.model.export import export_checkpoint, widened_autoencoder
+from dragtext.sdk.model.load import EMBEDDED
 from safetensors.torch import load_file
 
 
@@ -57,6 +59,10 @@ def test_the_written_files_describe_the_model(embedded, tmp_path):
     assert weights["first_stage_model.encoder.conv_in.weight"].shape[0] == vae["ch"]
     assert vae["ch"] % 32 == 0
     assert parameters["scale_factor"] == embedded.latent_scale
+    # The WebUIs' older transformers read these two, and newer ones write tokenizer.json alone.
+    source = EMBEDDED / "tokenizer"
+    assert json.loads((clip / "vocab.json").read_text()) == json.loads((source / "vocab.json").read_text())
+    assert (clip / "merges.txt").read_text() == (source / "merges.txt").read_text()
     tokenizer = CLIPTokenizer.from_pretrained(clip)
     ids = tokenizer("a small red circle", padding="max_length", max_length=77).input_ids
     assert ids == embedded.tokenizer("a small red circle", padding="max_length", max_length=77).input_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,11 +83,22 @@ def export_checkpoint(model: DiffusersModel, path: Path, dtype: torch.dtype = to
     clip = path.with_name(f"{path.stem}-clip")
     clip.mkdir(parents=True, exist_ok=True)
     model.tokenizer.save_pretrained(clip)
+    _write_vocabulary(model.tokenizer, clip)
     model.text_encoder.config.save_pretrained(clip)
     description = yaml.safe_dump(_description(model, widths, clip.absolute()), sort_keys=False)
     write_atomically(path, lambda temporary: save_file(weights, temporary, metadata={"format": "pt"}))
     side = write_atomically(path.with_suffix(".yaml"), lambda temporary: temporary.write_text(description))
     return [path, side, clip]
+
+
+def _write_vocabulary(tokenizer: Any, folder: Path) -> None:
+    """vocab.json and merges.txt, which the WebUIs' older transformers read and newer ones no longer write."""
+    if (folder / "merges.txt").exists():
+        return
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
 
 
 def _description(model: DiffusersModel, vae_widths: list[int], clip: Path) -> dict[str, Any]:

@@ -1,0 +1,348 @@
+"""Stand-ins for A1111 and Forge around real ldm modules: as thin as can be, with the hosts' names and signatures."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import yaml
+from dragtext.sdk.model.export import export_checkpoint
+from safetensors.torch import load_file
+from torch import nn
+
+PROMPT_STEPS: list[tuple[list[str], int]] = []
+
+
+class LatentDiffusion(nn.Module):
+    """ldm's U-Net, encoder, decoder and posterior with what else A1111 reads from `shared.sd_model`."""
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        super().__init__()
+        from ldm.modules.diffusionmodules.model import Decoder, Encoder
+        from ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+        path = folder / "tiny.safetensors"
+        export_checkpoint(model, path, torch.float32)
+        config = yaml.safe_load(path.with_suffix(".yaml").read_text())["model"]["params"]
+        weights = load_file(path)
+        self.model = nn.Module()
+        self.model.conditioning_key = config["conditioning_key"]
+        self.model.diffusion_model = UNetModel(**config["unet_config"]["params"]).eval()
+        first = config["first_stage_config"]["params"]["ddconfig"]
+        vae = nn.Module()
+        vae.encoder, vae.decoder = Encoder(**first), Decoder(**first)
+        vae.quant_conv, vae.post_quant_conv = nn.Conv2d(8, 8, 1), nn.Conv2d(4, 4, 1)
+        self.first_stage_model = vae.eval().requires_grad_(False)
+        for part, prefix in ((self.model.diffusion_model, "model.diffusion_model."), (vae, "first_stage_model.")):
+            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            part.load_state_dict(own)
+        self.cond_stage_model = TextEncoder(model)
+        self.alphas_cumprod = model.alphas_cumprod.float()
+        self.parameterization = "v" if model.prediction_type == "v_prediction" else "eps"
+        self.scale_factor, self.image_size = model.latent_scale, config["image_size"]
+        self.lowvram = False
+        self.is_sd1, self.is_sdxl, self.is_sd3 = True, False, False
+        self.sd_checkpoint_info = SimpleNamespace(filename=str(path))
+        self.filename = str(path)
+
+    def apply_model(self, x: Any, t: Any, cond: dict) -> Any:
+        context = torch.cat(cond.pop("c_crossattn"), 1)
+        return self.model.diffusion_model(x, t, context=context)
+
+    def get_learned_conditioning(self, texts: list[str]) -> Any:
+        return self.cond_stage_model.model.encode_text(texts[0]).embedding
+
+    @torch.no_grad()
+    def encode_first_stage(self, x: Any) -> Any:
+        from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
+
+        vae = self.first_stage_model
+        return DiagonalGaussianDistribution(vae.quant_conv(vae.encoder(x)))
+
+    @torch.no_grad()
+    def decode_first_stage(self, z: Any) -> Any:
+        vae = self.first_stage_model
+        return vae.decoder(vae.post_quant_conv(z / self.scale_factor))
+
+
+class TextEncoder:
+    """The hosts' view of CLIP: prompts in chunks of 75 tokens."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.id_end, self.clip_skip = model, model.tokenizer.eos_token_id, 1
+
+    def tokenize_line(self, text: str) -> tuple[list[Any], int]:
+        tokenizer = self.model.tokenizer
+        ids = tokenizer(text, padding="max_length", max_length=77, truncation=True).input_ids
+        return [SimpleNamespace(tokens=ids)], len(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def install(monkeypatch: Any, name: str, **contents: Any) -> types.ModuleType:
+    """A module under `name`, and its parents, for the length of a test."""
+    parent, _, last = name.rpartition(".")
+    module = types.ModuleType(name)
+    module.__path__ = []
+    module.__dict__.update(contents)
+    monkeypatch.setitem(sys.modules, name, module)
+    if parent:
+        if parent not in sys.modules:
+            install(monkeypatch, parent)
+        monkeypatch.setattr(sys.modules[parent], last, module, raising=False)
+    return module
+
+
+class State:
+    def __init__(self) -> None:
+        self.interrupted = self.skipped = self.stopping_generation = False
+        self.current_image, self.jobs = None, []
+
+    def begin(self, job: str) -> None:
+        self.interrupted = self.skipped = self.stopping_generation = False
+        self.jobs.append(job)
+
+    def end(self) -> None:
+        self.jobs.append("end")
+
+    def assign_current_image(self, image: Any) -> None:
+        self.current_image = image
+
+
+def install_webui(monkeypatch: Any, sd_model: Any, folder: Path) -> SimpleNamespace:
+    """What A1111 and Forge have in common, as `modules`; returns what tests look at."""
+    log = SimpleNamespace(networks=[], saved=[], state=State(), tasks=[])
+    options = SimpleNamespace(
+        samples_save=True,
+        outdir_samples="",
+        outdir_img2img_samples="out",
+        samples_format="png",
+        CLIP_stop_at_last_layers=1,
+        emphasis="Original",
+        dragtext_preview_every=0,
+        dragtext_cache_limit_mb=100,
+    )
+    flags = SimpleNamespace(api=True, api_auth=None, gradio_auth=None, gradio_auth_path=None, lowvram=False)
+    install(monkeypatch, "modules")
+    install(monkeypatch, "modules.paths_internal", data_path=str(folder))
+    log.shared = install(
+        monkeypatch, "modules.shared", sd_model=sd_model, opts=options, cmd_opts=flags, state=log.state
+    )
+    install(
+        monkeypatch,
+        "modules.progress",
+        pending_tasks={},
+        add_task_to_queue=lambda id_job: log.tasks.append(("queued", id_job)),
+        start_task=lambda id_task: log.tasks.append(("started", id_task)),
+        finish_task=lambda id_task: log.tasks.append(("finished", id_task)),
+    )
+    install(monkeypatch, "modules.call_queue", queue_lock=threading.Lock())
+
+    def parse_prompts(prompts: list[str]) -> tuple[list[str], dict]:
+        text, _, network = prompts[0].partition("<lora:")
+        return [text.strip()], {"lora": [network.rstrip(">")]} if network else {}
+
+    install(
+        monkeypatch,
+        "modules.extra_networks",
+        parse_prompts=parse_prompts,
+        activate=lambda p, data: log.networks.append((tuple(p.all_prompts), dict(data))),
+        deactivate=lambda p, data: log.networks.append("off"),
+    )
+    install(monkeypatch, "modules.processing", StableDiffusionProcessingTxt2Img=SimpleNamespace)
+
+    def schedules(prompts: list[str], steps: int) -> list[list[list[Any]]]:
+        first, bar, second = prompts[0].partition("|")  # "from|to" stands for [from:to:0.5]
+        return [[[steps // 2, first], [steps, second]] if bar else [[steps, first]]]
+
+    install(monkeypatch, "modules.prompt_parser", get_learned_conditioning_prompt_schedules=schedules)
+
+    def save_image(image: Any, path: str, basename: str, seed: int, prompt: str, extension: str, **more: Any) -> Any:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        log.saved.append((path, seed, prompt, extension, more))
+        return f"{path}/00000-{seed}.{extension}", None
+
+    install(monkeypatch, "modules.images", save_image=save_image)
+    return log
+
+
+def install_a1111(monkeypatch: Any, sd_model: LatentDiffusion, folder: Path) -> SimpleNamespace:
+    """`modules` as A1111 1.10 has it, as far as the adapter uses it."""
+    log = install_webui(monkeypatch, sd_model, folder)
+    log.reloaded, log.merging, log.optimizations = [], [], []
+    model_data = SimpleNamespace(sd_model=sd_model)
+
+    def apply_token_merging(model: Any, ratio: float) -> None:
+        model.applied_token_merged_ratio = ratio
+        log.merging.append(ratio)
+
+    install(
+        monkeypatch,
+        "modules.sd_models",
+        model_data=model_data,
+        reload_model_weights=lambda: log.reloaded.append(True),
+        apply_token_merging=apply_token_merging,
+        send_model_to_device=lambda model: None,
+    )
+    install(
+        monkeypatch,
+        "modules.devices",
+        device=torch.device("cpu"),
+        dtype_unet=torch.float32,
+        dtype_vae=torch.float32,
+        autocast=nullcontext,
+        without_autocast=nullcontext,
+    )
+    hijack = SimpleNamespace(circular_enabled=False, apply_optimizations=log.optimizations.append)
+    hijack.apply_circular = lambda on: setattr(hijack, "circular_enabled", on)
+    hijack.apply_optimizations = lambda option=None: log.optimizations.append(option)
+    log.hijack = hijack
+    log.sd_hijack = install(monkeypatch, "modules.sd_hijack", model_hijack=hijack, current_optimizer=None)
+    install(monkeypatch, "modules.sd_unet", current_unet=None, current_unet_option=None, apply_unet=lambda label: None)
+    install(monkeypatch, "modules.sd_vae", loaded_vae_file=None)
+    log.model_data = model_data
+    return log
+
+
+class ForgeUNet(nn.Module):
+    """ldm's U-Net as Forge has it: in-place residuals, weights made in inference mode, a dict that is written into."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        for name, part in unet.named_children():
+            setattr(self, name, part)
+        object.__setattr__(self, "inner", unet)
+        for module in unet.modules():
+            if type(module).__name__ == "BasicTransformerBlock":
+                module._forward = types.MethodType(_in_place, module)
+        with torch.inference_mode():
+            for module in unet.modules():
+                for name, parameter in module._parameters.items():
+                    if parameter is not None:
+                        module._parameters[name] = nn.Parameter(parameter.clone())
+
+    def forward(self, x: Any, timesteps: Any, context: Any = None, control: Any = None, transformer_options: Any = None):
+        if transformer_options is not None:
+            assert "original_shape" not in transformer_options  # a dict of the caller's own, and fresh
+            transformer_options["original_shape"] = list(x.shape)
+        return self.inner(x, timesteps, context=context)
+
+
+def _in_place(self: Any, x: Any, context: Any = None) -> Any:
+    x += self.attn1(self.norm1(x))
+    x += self.attn2(self.norm2(x), context=context)
+    x += self.ff(self.norm3(x))
+    return x
+
+
+class ForgeVAE:
+    def __init__(self, model: LatentDiffusion) -> None:
+        self.model, self.vae_dtype = model, torch.float32
+        scale = model.scale_factor
+        self.first_stage_model = SimpleNamespace(process_in=lambda z: z * scale, process_out=lambda z: z / scale)
+        self.patcher = SimpleNamespace(model_options={})
+
+    def encode(self, pixels: Any) -> Any:
+        posterior = self.model.encode_first_stage(pixels.movedim(-1, 1) * 2 - 1)
+        return self.patcher.model_options["model_vae_regulation"](posterior)
+
+    def decode(self, z: Any) -> Any:
+        image = self.model.decode_first_stage(z * self.model.scale_factor)
+        return ((image + 1) / 2).clamp(0, 1).movedim(1, -1)
+
+
+class Objects(SimpleNamespace):
+    def shallow_copy(self) -> Objects:
+        return Objects(**vars(self))
+
+
+def forge_engine(model: LatentDiffusion) -> Any:
+    """The engine that Forge keeps in `shared.sd_model`."""
+    with torch.inference_mode():
+        alphas = model.alphas_cumprod.clone()
+    kmodel = SimpleNamespace(
+        diffusion_model=ForgeUNet(model.model.diffusion_model),
+        storage_dtype=torch.float32,
+        computation_dtype=torch.float32,
+        predictor=SimpleNamespace(alphas_cumprod=alphas, prediction_type="epsilon"),
+        memory_required=lambda shape: 1000.0 * shape[0] * shape[2] * shape[3],
+    )
+    objects = Objects(
+        unet=SimpleNamespace(model=kmodel, load_device=torch.device("cpu")), vae=ForgeVAE(model), clip=object()
+    )
+
+    @torch.inference_mode()
+    def get_learned_conditioning(texts: list[str]) -> Any:
+        return model.get_learned_conditioning(texts).clone()
+
+    return SimpleNamespace(
+        forge_objects=objects,
+        forge_objects_original=objects.shallow_copy(),
+        forge_objects_after_applying_lora=objects.shallow_copy(),
+        text_processing_engine=model.cond_stage_model,
+        set_clip_skip=lambda skip: setattr(model.cond_stage_model, "clip_skip", skip),
+        get_learned_conditioning=get_learned_conditioning,
+        filename=model.filename,
+        is_sd1=True,
+        is_inpaint=False,
+    )
+
+
+def install_forge(monkeypatch: Any, engine: Any, folder: Path) -> SimpleNamespace:
+    """`modules`, `backend` and `modules_forge` as Forge has them, as far as the adapter uses them."""
+    log = install_webui(monkeypatch, engine, folder)
+    log.loads, log.threads = [], []
+    model_data = SimpleNamespace(sd_model=engine, forge_hash="hash")
+    install(
+        monkeypatch, "modules.sd_models", model_data=model_data, forge_model_reload=lambda: (model_data.sd_model, False)
+    )
+
+    def load_models_gpu(models: list[Any], memory_required: float = 0, hard_memory_preservation: float = 0) -> None:
+        log.loads.append(memory_required)
+
+    install(
+        monkeypatch, "backend.memory_management", load_models_gpu=load_models_gpu, soft_empty_cache=lambda: None
+    )
+    install(monkeypatch, "backend.attention", attention_pytorch="differentiable")
+    log.unet_module = install(monkeypatch, "backend.nn.unet", attention_function="chunked")
+    log.operations = install(monkeypatch, "backend.operations", merge_lora_to_weight="merge")
+
+    def run_and_wait_result(function: Callable, *args: Any, **kwargs: Any) -> Any:
+        result = []
+
+        def run() -> None:
+            log.threads.append(threading.current_thread().name)
+            result.append(function(*args, **kwargs))
+
+        thread = threading.Thread(target=run, name="forge main")
+        thread.start()
+        thread.join()
+        return result[0] if result else None
+
+    install(monkeypatch, "modules_forge.main_thread", run_and_wait_result=run_and_wait_result)
+    log.model_data = model_data
+    return log
+
+
+@contextmanager
+def unchanged(module: nn.Module) -> Any:
+    """Bit for bit the same weights, flags, hooks and attributes afterwards."""
+
+    def picture() -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        for name, part in module.named_modules():
+            facts[f"{name} hooks"] = (len(part._forward_hooks), len(part._forward_pre_hooks), "forward" in vars(part))
+            for key, value in [*part._parameters.items(), *part._buffers.items()]:
+                if value is not None:
+                    facts[f"{name}.{key}"] = (value.requires_grad, value.dtype, value.detach().numpy().tobytes())
+                    assert value.grad is None
+        return facts
+
+    before = picture()
+    yield
+    assert picture() == before

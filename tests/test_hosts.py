@@ -1,0 +1,340 @@
+"""The host adapters over real ldm modules: the same numbers as the diffusers backend, and no trace afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from dragtext.extension.hosts.a1111 import A1111
+from dragtext.extension.hosts.detect import UnknownBackend, detect
+from dragtext.extension.hosts.forge import Forge
+from dragtext.extension.jobs import Jobs
+from dragtext.sdk.editor import Editor
+from dragtext.sdk.errors import InputError, ModelError
+from dragtext.sdk.model.taps import features_only
+from dragtext.sdk.request import Request, make_drags, make_settings
+from PIL import Image
+
+from .tiny import tiny_model
+
+pytest.importorskip("ldm", reason="stable-diffusion-sdkit is not installed (pip install --no-deps)")
+
+from .ldm_host import (  # noqa: E402
+    LatentDiffusion,
+    forge_engine,
+    install,
+    install_a1111,
+    install_forge,
+    unchanged,
+)
+
+PROMPT = "a cat the red dog"
+METHODS = ("gooddrag", "dragdiffusion", "freedrag", "dragnoise")
+
+
+@pytest.fixture(scope="module")
+def reference():
+    torch.set_num_threads(1)
+    return tiny_model()
+
+
+@pytest.fixture
+def ldm(reference, tmp_path):
+    return LatentDiffusion(reference, tmp_path)
+
+
+@pytest.fixture
+def a1111(ldm, monkeypatch, tmp_path):
+    host = A1111()
+    host.log = install_a1111(monkeypatch, ldm, tmp_path)
+    host.unet = ldm.model.diffusion_model
+    host.whole = ldm
+    return host
+
+
+@pytest.fixture
+def forge(ldm, monkeypatch, tmp_path):
+    engine = forge_engine(ldm)
+    host = Forge()
+    host.log = install_forge(monkeypatch, engine, tmp_path)
+    host.unet = engine.forge_objects.unet.model.diffusion_model
+    host.whole, host.engine = host.unet.inner, engine
+    return host
+
+
+@pytest.fixture(params=["a1111", "forge"])
+def host(request):
+    return request.getfixturevalue(request.param)
+
+
+def picture() -> Image.Image:
+    # The original ldm code takes multiples of 64 only; both hosts changed that.
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 128, 3), dtype=np.uint8))
+
+
+def asked(prompt: str = PROMPT, **settings) -> Request:
+    values = {"steps": 3, "inference_steps": 8, "lora_steps": 2, "lora_batch": 2, "drag_levels": 2, **settings}
+    return Request(make_drags([((20, 30), (50, 30))]), prompt, None, make_settings(values))
+
+
+def run(host, request: Request, **more):
+    jobs = Jobs(host)
+    try:
+        job = jobs.submit(picture(), request, **more)
+        assert job.ended.wait(120)
+        return job
+    finally:
+        jobs.close()
+
+
+def gradients(model, text, timestep: int = 501):
+    latent = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    words = text.clone().requires_grad_()
+    features = features_only(model, latent, timestep, words, 3)
+    return features.detach(), *torch.autograd.grad(features.float().square().mean(), [latent, words])
+
+
+def close(a, b, tolerance: float) -> bool:
+    return float((a - b).abs().max()) <= tolerance * float(b.abs().max())
+
+
+def test_the_same_numbers_as_the_diffusers_backend(host, reference):
+    expected_text = reference.encode_text(PROMPT)
+    image = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    with host.turn("x"):
+        outcome = host.call(lambda: compare(host, reference, expected_text, image))
+    assert outcome is None
+
+
+def compare(host, reference, expected_text, image):
+    with host.lend(PROMPT, 0.7) as model:
+        text = model.encode_text(PROMPT)
+        assert torch.equal(text.embedding, expected_text.embedding)
+        assert text.content_length == expected_text.content_length
+        for ours, theirs in zip(gradients(model, text.embedding), gradients(reference, expected_text.embedding)):
+            assert close(ours, theirs, 1e-4)
+        latent = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+        both = text.embedding.expand(2, -1, -1)
+        with torch.no_grad():
+            assert close(model.predict(latent, 300, both), reference.predict(latent, 300, both), 1e-4)
+        ours, theirs = model.encode_image(image), reference.encode_image(image)
+        assert close(ours.mean, theirs.mean, 1e-4)
+        assert close(ours.std, theirs.std, 1e-3)
+        assert close(model.decode(theirs.mean), reference.decode(theirs.mean), 1e-4)
+        assert torch.allclose(model.alphas_cumprod, reference.alphas_cumprod, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_whole_edit_is_the_one_of_the_diffusers_backend(host, reference, method):
+    # Without a LoRA, whose random beginning depends on the order of the U-Net's modules.
+    request = asked(method=method, lora_steps=0)
+    job = run(host, request)
+    assert (job.state, job.error) == ("done", None)
+    expected = Editor(reference, picture(), PROMPT).drag(request.drags, settings=request.settings)
+    assert np.array_equal(job.result.trajectory, expected.trajectory)
+    assert np.allclose(job.result.losses, expected.losses, rtol=1e-3)
+    difference = np.abs(np.array(job.result.image).astype(int) - np.array(expected.image))
+    # Adam turns a rounding's sign into a step, so single pixels may differ.
+    assert np.quantile(difference, 0.99) <= 4
+
+
+@pytest.mark.parametrize("ending", ["done", "error", "interrupt", "identity", "memory"])
+def test_no_trace_is_left(host, ending, monkeypatch):
+    with torch.inference_mode():
+        x, t, c = torch.randn(1, 4, 8, 8), torch.tensor([300.0]), torch.randn(1, 77, 32)
+        before = host.unet(x, t, context=c)
+
+    def show(notice):
+        if ending == "error" and "dragging 2" in notice.text:
+            raise RuntimeError("broken on purpose")
+        if ending == "memory" and "dragging 2" in notice.text:
+            raise RuntimeError("CUDA out of memory")
+        if ending == "interrupt" and "dragging 2" in notice.text:
+            host.log.state.interrupted = True
+        if ending == "identity" and "learning" in notice.text:
+            host.log.state.skipped = True
+
+    monkeypatch.setattr(host, "show", show)
+    with unchanged(host.whole):
+        job = run(host, asked(steps=10))
+        expected = {"error": "failed", "memory": "failed", "identity": "interrupted"}.get(ending, "done")
+        assert job.state == expected, job.error
+    with torch.inference_mode():
+        assert torch.equal(host.unet(x, t, context=c), before)
+    assert host.log.networks[-1] == "off"
+    assert host.log.state.jobs[-1] == "end"
+    assert host.log.tasks[-1][0] == "finished"
+
+
+def test_the_hosts_queue_progress_and_files(host):
+    job = run(host, asked("a cat <lora:thing:0.8>"))
+    assert job.state == "done"
+    assert host.log.tasks == [("queued", job.id), ("started", job.id), ("finished", job.id)]
+    assert host.log.state.jobs == [job.id, "end"]
+    assert host.log.state.textinfo.startswith("DragText: rendering")
+    # The network is loaded for the edit, and its tag is not read as text.
+    assert host.log.networks == [(("a cat",), {"lora": ["thing:0.8"]}), "off"]
+    ((path, seed, prompt, extension, more),) = host.log.saved
+    assert path.endswith("out")
+    assert (seed, prompt, extension) == (42, "a cat <lora:thing:0.8>", "png")
+    assert more["info"] == job.infotext
+    assert more["existing_info"]["dragtext"] == job.result.request.to_json()
+
+
+def test_saving_can_be_turned_off(host):
+    host.log.shared.opts.samples_save = False
+    assert run(host, asked()).saved is None
+    assert host.log.saved == []
+
+
+def test_prompts_that_change_on_the_way_and_that_do_not_fit(host, reference):
+    def embedding(prompt: str, strength: float):
+        with host.turn("x"), host.lend(prompt, strength) as model:
+            return model.encode_text(prompt).embedding
+
+    assert torch.equal(embedding("a cat|the dog", 0.7), reference.encode_text("a cat").embedding)
+    assert torch.equal(embedding("a cat|the dog", 0.3), reference.encode_text("the dog").embedding)
+    with pytest.raises(InputError, match="AND"):
+        embedding("a cat AND a dog", 0.7)
+
+
+def test_a_model_that_is_switched_while_an_edit_runs(host, monkeypatch):
+    def show(notice):
+        if "dragging 1" in notice.text:
+            host.log.model_data.sd_model = object()
+
+    monkeypatch.setattr(host, "show", show)
+    with unchanged(host.whole):
+        job = run(host, asked())
+    assert job.state == "failed"
+    assert "changed while the edit ran" in str(job.error)
+
+
+def test_a1111_refuses_what_it_cannot_drag_on(a1111, monkeypatch):
+    model = a1111.whole
+
+    def refused(words: str) -> None:
+        job = run(a1111, asked())
+        assert job.state == "failed"
+        assert isinstance(job.error, ModelError)
+        assert words in str(job.error)
+
+    for owner, name, value, words in (
+        (model, "is_sdxl", True, "SDXL"),
+        (model.model, "conditioning_key", "hybrid", "inpainting"),
+        (model, "parameterization", "x0", "'x0'"),
+        (a1111.log.shared, "sd_model", None, "No checkpoint"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            refused(words)
+    a1111.log.shared.cmd_opts.lowvram = model.lowvram = True
+    refused("--medvram")
+
+
+def test_a1111_puts_back_what_it_takes_off(a1111):
+    from types import SimpleNamespace
+
+    model, log = a1111.whole, a1111.log
+    model.applied_token_merged_ratio = 0.5
+    log.hijack.circular_enabled = True
+    log.sd_hijack.current_optimizer = SimpleNamespace(name="xformers")
+    tile = SimpleNamespace(enabled=True)
+    attention = next(m for m in model.model.diffusion_model.modules() if type(m).__name__.endswith("CrossAttention"))
+    setattr(attention, "__webui_hypertile_params", tile)
+    with a1111.turn("x"), a1111.lend(PROMPT, 0.7):
+        assert model.applied_token_merged_ratio == 0
+        assert not log.hijack.circular_enabled
+        assert not tile.enabled
+        assert log.optimizations == ["sdp - scaled dot product"]
+    assert model.applied_token_merged_ratio == 0.5
+    assert log.hijack.circular_enabled
+    assert tile.enabled
+    assert log.optimizations == ["sdp - scaled dot product", None]
+    assert log.reloaded == [True]
+
+
+def test_forges_weights_as_they_come_have_no_gradients(forge, reference):
+    latent = torch.randn(1, 4, 8, 8, requires_grad=True)
+    text = reference.encode_text(PROMPT).embedding
+    with pytest.raises(RuntimeError, match=r"[Ii]nference tensors"):
+        forge.unet(latent, torch.tensor([1.0]), context=text).sum().backward()
+
+
+def test_forge_works_in_its_main_thread_with_a_differentiable_attention(forge, monkeypatch):
+    seen = []
+    monkeypatch.setattr(forge, "show", lambda _notice: seen.append(forge.log.unet_module.attention_function))
+    assert run(forge, asked()).state == "done"
+    assert set(seen) == {"differentiable"}
+    assert forge.log.unet_module.attention_function == "chunked"
+    assert forge.log.operations.merge_lora_to_weight == "merge"
+    assert forge.log.threads == ["forge main"]
+    assert max(forge.log.loads) >= 1000.0 * 8 * 16  # room for the graph is asked for
+
+
+def test_forge_loses_nothing_that_is_raised_in_its_main_thread(forge):
+    def fail():
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        forge.call(fail)
+
+
+def test_forge_uses_the_bare_model_and_puts_back_what_was_patched(forge):
+    patched = forge.engine.forge_objects = forge.engine.forge_objects.shallow_copy()
+    with forge.turn("x"), forge.lend(PROMPT, 0.7):
+        assert forge.engine.forge_objects is not patched
+    assert forge.engine.forge_objects is patched
+
+
+def test_forge_recovers_from_a_failed_load(forge, monkeypatch):
+    import sys
+
+    models = sys.modules["modules.sd_models"]
+    monkeypatch.setattr(
+        models,
+        "forge_model_reload",
+        lambda: (None if models.model_data.forge_hash else forge.engine, True),
+    )
+    assert run(forge, asked()).state == "done"
+
+
+def test_forge_refuses_what_it_cannot_drag_on(forge):
+    engine = forge.engine
+    for change, words in (({"is_sd1": False}, "SDXL"), ({"is_inpaint": True}, "inpainting")):
+        for name, value in change.items():
+            before = getattr(engine, name)
+            setattr(engine, name, value)
+            job = run(forge, asked())
+            setattr(engine, name, before)
+            assert words in str(job.error)
+    engine.forge_objects.unet.model.predictor.prediction_type = "edm"
+    assert "neither noise nor v" in str(run(forge, asked()).error)
+    del engine.forge_objects
+    assert "No checkpoint" in str(run(forge, asked()).error)
+
+
+def test_accounts_are_read_from_the_hosts_flags(a1111, tmp_path):
+    flags = a1111.log.shared.cmd_opts
+    assert not a1111.accounts().required
+    flags.gradio_auth, flags.api_auth = "me:a:b, you:c", "script:d"
+    (tmp_path / "auth").write_text("third:e\n\n")
+    flags.gradio_auth_path = str(tmp_path / "auth")
+    accounts = a1111.accounts()
+    assert accounts.page == {"me": "a:b", "you": "c", "third": "e"}
+    assert accounts.api == {"script": "d"}
+
+
+def test_hosts_are_told_apart_by_what_they_have_loaded(monkeypatch):
+    assert type(detect()) is A1111
+    install(monkeypatch, "ldm_patched")
+    assert type(detect()) is UnknownBackend
+    install(monkeypatch, "backend.memory_management")
+    assert type(detect()) is Forge
+
+
+def test_an_unknown_backend_says_so(ldm, monkeypatch, tmp_path):
+    host = UnknownBackend()
+    install_a1111(monkeypatch, ldm, tmp_path)
+    job = run(host, asked())
+    assert "does not support this WebUI's backend" in str(job.error)
