@@ -76,6 +76,7 @@ def add_routes(app: Any, jobs: Jobs) -> None:
 
 def _router(app: Any, jobs: Jobs) -> APIRouter:
     router = APIRouter(prefix=ROOT, tags=["DragText"])
+    dialect = str(getattr(app, "openapi_version", "3.1.0"))
 
     def guarded(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         @wraps(endpoint)
@@ -103,10 +104,10 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
                 guarded(endpoint),
                 methods=[method],
                 summary=summary,
-                responses=responses,
+                responses={status: schema.in_dialect(answer, dialect) for status, answer in responses.items()},
                 response_class=Response,
                 response_model=None,
-                openapi_extra=more.get("openapi_extra"),
+                openapi_extra=schema.in_dialect(more.get("openapi_extra"), dialect),
                 status_code=more.get("status_code"),
                 name=endpoint.__name__,
             )

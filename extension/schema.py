@@ -150,3 +150,23 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer(schema: dict[str, Any], description: str) -> dict[str, Any]:
     """A successful JSON answer."""
     return {"description": description, "content": _json(schema)}
+
+
+def in_dialect(document: Any, version: str) -> Any:
+    """A part of our description in the dialect of an OpenAPI version: older FastAPIs write 3.0, which knows no null."""
+    if version.startswith("3.1"):
+        return document
+    if isinstance(document, list):
+        return [in_dialect(part, version) for part in document]
+    if not isinstance(document, dict):
+        return document
+    older = {key: in_dialect(value, version) for key, value in document.items()}
+    if isinstance(older.get("type"), list):
+        older["type"], older["nullable"] = older["type"][0], True
+    if {"type": "null"} in older.get("anyOf", ()):
+        (only,) = (part for part in older.pop("anyOf") if part != {"type": "null"})
+        older |= {**only, "nullable": True}
+    if "exclusiveMinimum" in older:
+        # In 3.0 it is a boolean, which FastAPI of that time turns into a number. The looser bound is right in both.
+        older["minimum"] = older.pop("exclusiveMinimum")
+    return older

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from dragtext.extension import schema
 from dragtext.extension.hosts.base import Accounts
 from dragtext.extension.jobs import Jobs
 from PIL import Image
@@ -222,8 +223,8 @@ def test_points_of_the_way_that_are_none(client, body):
 
 def test_what_methods_and_settings_there_are(client):
     assert set(client.get("/dragtext/v1/methods").json()) == {"gooddrag", "dragdiffusion", "freedrag", "dragnoise"}
-    schema = client.get("/dragtext/v1/settings").json()
-    assert schema["properties"]["strength"]["maximum"] == 1
+    described = client.get("/dragtext/v1/settings").json()
+    assert described["properties"]["strength"]["maximum"] == 1
     assert client.get("/dragtext/v1/health").json()["host"] == "test"
     document = client.get("/openapi.json").json()
     assert "example" in document["paths"]["/dragtext/v1/edits"]["post"]["requestBody"]["content"]["application/json"]
@@ -292,9 +293,9 @@ def test_the_document_describes_what_is_answered(client):
     schemathesis = pytest.importorskip("schemathesis")
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-    schema = schemathesis.openapi.from_asgi("/openapi.json", client.app)
+    document = schemathesis.openapi.from_asgi("/openapi.json", client.app)
     count = 0
-    for result in schema.get_all_operations():
+    for result in document.get_all_operations():
         operation = result.ok()
         for case in examples(operation, 12):
             # That a text is a picture in base64 no schema can say.
@@ -322,3 +323,17 @@ def examples(operation, number: int):
 
     collect()
     return found
+
+
+def test_the_description_in_the_older_dialect():
+    newer = {
+        "a": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "b": [{"anyOf": [{"type": "object"}, {"type": "null"}]}],
+        "c": {"exclusiveMinimum": 1, "type": "number"},
+    }
+    assert schema.in_dialect(newer, "3.1.0") == newer
+    assert schema.in_dialect(newer, "3.0.2") == {
+        "a": {"type": "number", "nullable": True, "minimum": 0},
+        "b": [{"type": "object", "nullable": True}],
+        "c": {"type": "number", "minimum": 1},
+    }

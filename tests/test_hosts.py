@@ -238,7 +238,7 @@ def test_a1111_puts_back_what_it_takes_off(a1111):
     model, log = a1111.whole, a1111.log
     model.applied_token_merged_ratio = 0.5
     log.hijack.circular_enabled = True
-    log.sd_hijack.current_optimizer = SimpleNamespace(name="xformers")
+    log.sd_hijack.current_optimizer = SimpleNamespace(name="xformers", title=lambda: "xformers")
     tile = SimpleNamespace(enabled=True)
     attention = next(m for m in model.model.diffusion_model.modules() if type(m).__name__.endswith("CrossAttention"))
     setattr(attention, "__webui_hypertile_params", tile)
@@ -250,7 +250,7 @@ def test_a1111_puts_back_what_it_takes_off(a1111):
     assert model.applied_token_merged_ratio == 0.5
     assert log.hijack.circular_enabled
     assert tile.enabled
-    assert log.optimizations == ["sdp - scaled dot product", None]
+    assert log.optimizations == ["sdp - scaled dot product", "xformers"]
     assert log.reloaded == [True]
 
 

@@ -53,7 +53,7 @@ def write_diffusers_folder(path: Path | str, **options: Any) -> Path:
     model = tiny_model(**options)
     model.unet.save_pretrained(path / "unet")
     model.vae.save_pretrained(path / "vae")
-    model.text_encoder.save_pretrained(path / "text_encoder")
+    model.text_encoder.save_pretrained(path / "text_encoder", safe_serialization=True)
     if options.get("clip_vocabulary"):
         model.tokenizer.save_pretrained(path / "tokenizer")
     else:

@@ -206,8 +206,9 @@ def _plain_unet(sd_model: Any) -> Iterator[None]:
             hijack.apply_circular(False)
             stack.callback(hijack.apply_circular, True)
         stack.enter_context(_no_hypertile(sd_model))
-        if "xformers" in str(getattr(sd_hijack.current_optimizer, "name", "")):
-            stack.callback(hijack.apply_optimizations)
+        attention = sd_hijack.current_optimizer
+        if attention is not None and attention.name == "xformers":
+            stack.callback(hijack.apply_optimizations, attention.title())
             hijack.apply_optimizations("sdp - scaled dot product")
         yield
 

@@ -58,6 +58,8 @@ def load_folder(path: Path, prediction_type: PredictionType | None, options: dic
         )
         # Both libraries fill what the files lack with random numbers, and go on.
         missing = [name for name in report["missing_keys"] if not name.endswith("position_ids")]
+        if missing and part == "text_encoder":
+            missing = _respell(module, path / part, variant)
         if missing:
             msg = f"{path.name} lacks the weight {min(missing)} of its {part}; download the folder again."
             raise ModelError(msg)
@@ -144,3 +146,19 @@ def _variant(part: Path, folder: Path) -> str | None:
     for file in files:
         read_header(file)
     return "fp16" if all(".fp16" in file.name for file in files) else None
+
+
+def _respell(module: nn.Module, part: Path, variant: str | None) -> list[str]:
+    """Fill a text encoder from files whose names have or lack the leading `text_model.`, whichever it wants.
+
+    transformers 5 writes the names without; older ones cannot read them so. Returns what is missing all the same.
+    """
+    from safetensors.torch import load_file
+
+    prefix = "text_model." if any(name.startswith("text_model.") for name in module.state_dict()) else ""
+    weights: dict[str, torch.Tensor] = {}
+    for file in sorted(part.glob("*.safetensors")):
+        if variant is None or f".{variant}" in file.name:
+            weights |= {prefix + name.removeprefix("text_model."): value for name, value in load_file(file).items()}
+    missing = module.load_state_dict(weights, strict=False).missing_keys
+    return [name for name in missing if not name.endswith("position_ids")]

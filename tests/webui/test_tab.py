@@ -1,0 +1,110 @@
+"""The plain tab's own logic, under whichever gradio is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dragtext.extension.jobs import Jobs
+from dragtext.sdk.catalogue import catalogue
+from dragtext.sdk.errors import InputError
+from dragtext.sdk.request import Request, as_dict, make_drags, make_settings
+
+from ..lender import Lender
+from ..test_jobs import picture, request
+
+pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
+
+from dragtext.extension import tab  # noqa: E402
+
+
+@pytest.fixture
+def host(model, tmp_path):
+    return Lender(model, tmp_path / "out")
+
+
+@pytest.fixture
+def jobs(host):
+    jobs = Jobs(host)
+    yield jobs
+    jobs.close()
+
+
+def test_every_setting_has_a_component(jobs):
+    page = tab.build(jobs).get_config_file()
+    names = {component["props"].get("elem_id") for component in page["components"]}
+    assert {f"dragtext_setting_{info.name}" for info in catalogue()} <= names
+    labels = [c["props"].get("label") for c in page["components"] if c["props"].get("label")]
+    assert len(labels) == len(set(labels))  # A1111 keeps defaults under the label
+
+
+def test_settings_survive_the_form():
+    settings = catalogue()
+    asked = make_settings({"method": "freedrag", "steps": 12, "lr": 0.05, "shared_attention": False, "seed": 0})
+    shown = tuple(tab._shown(info, as_dict(asked)[info.name]) for info in settings)
+    assert make_settings(tab._values(settings, shown)) == asked
+    assert make_settings(tab._values(settings, tuple("" for _ in settings))) == make_settings()
+    with pytest.raises(InputError, match="'steps'"):
+        make_settings(tab._values(settings, tuple("x" if info.name == "steps" else "" for info in settings)))
+
+
+def test_the_options_default_settings_fill_the_form(jobs, host):
+    host.options["default_settings"] = "method=dragnoise, steps=7"
+    page = tab.build(jobs).get_config_file()
+    values = {c["props"].get("elem_id"): c["props"].get("value") for c in page["components"]}
+    assert values["dragtext_setting_method"] == "dragnoise"
+    assert values["dragtext_setting_steps"] == "7"
+    host.options["default_settings"] = "method=nonsense"
+    tab.build(jobs)  # a wrong option is left aside, not the page
+
+
+def test_clicks_and_text_are_the_same_points():
+    text = ""
+    for x, y in ((120, 80), (180, 80), (5, 6)):
+        text = tab.add_click(text, x, y)
+    assert text == "120,80 -> 180,80\n5,6"
+    with pytest.raises(InputError, match="no target yet"):
+        tab.parse_points(text)
+    text = tab.add_click(text, 7, 8)
+    assert tab.parse_points(text) == make_drags([((120, 80), (180, 80)), ((5, 6), (7, 8))])
+    for expected in ("120,80 -> 180,80\n5,6", "120,80 -> 180,80", "120,80", "", ""):
+        text = tab.remove_click(text)
+        assert text == expected
+    assert tab.parse_points("(1.5, 2) to [30 40]\n\n") == make_drags([((1.5, 2), (30, 40))])
+    with pytest.raises(InputError, match="not of the form"):
+        tab.parse_points("1,2,3")
+
+
+def test_following_a_job_to_its_end(jobs, host):
+    host.hold.clear()
+    job = jobs.submit(picture(), request(steps=4))
+    states = []
+    for status, _shown, result, infotext, identifier in tab._follow(jobs, job):
+        host.hold.set()
+        states.append(status)
+        assert identifier == job.id
+    assert "Waiting" in states[0]
+    assert "All steps were used" in states[-1]
+    assert "Saved as saved.png" in states[-1]
+    assert result is job.result.image
+    assert infotext == job.infotext
+
+
+def test_a_failed_job_says_why(jobs, host):
+    def fail(_notice):
+        raise RuntimeError("<b>odd</b>")
+
+    host.on_show = fail
+    job = jobs.submit(picture(), request())
+    *_, (status, _shown, result, _infotext, _id) = tab._follow(jobs, job)
+    assert "&lt;b&gt;odd" in status
+    assert "error" in status
+    assert result != job.result or job.result is None
+
+
+def test_the_drawn_state_shows_where_the_handles_are(jobs, host):
+    job = jobs.submit(picture(), Request(make_drags([((20, 30), (50, 30))]), "", None, request().settings))
+    assert job.ended.wait(120)
+    job.preview, job.points = None, ((40.0, 50.0),)
+    drawn = np.array(tab._drawn(picture(), 1.0, job)).astype(int)
+    assert (drawn[50, 40] - [230, 40, 60]).tolist() == [0, 0, 0]
+    assert (drawn[30, 50] - [40, 90, 230]).tolist() == [0, 0, 0]
