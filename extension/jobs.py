@@ -1,4 +1,4 @@
-"""Edits as jobs: one queue, one worker, behind the host's own queue; states that outlive a page; results for a while."""
+"""Edits as jobs: one queue and worker, behind the host's own queue; states that outlive a page, results for a while."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Job:
     """One edit and what is known of it. Written by the worker, read by anyone.
 
     picture: the opened image; request: drags, prompt, settings; mask: (H, W) bool or None. points: where the handles
-    are, (x, y) pixels of the picture; version: counts the previews. result, fingerprint (of the model), infotext, saved,
-    note (what else there is to say): at the end. eta: seconds left of the running phase.
+    are, (x, y) pixels of the picture; version: counts the previews. result, fingerprint (of the model), infotext,
+    saved, note (what else there is to say): at the end. eta: seconds left of the running phase.
     """
 
     id: str
@@ -283,7 +283,9 @@ class Jobs:
             digest.update(job.picture.alpha.tobytes())
         key = f"{model.fingerprint} {job.picture.rgb.shape} {digest.hexdigest()} {job.request.prompt}"
         with self._changed:
-            editor = self._editors.pop(key, None) or Editor(model, to_pil(job.picture.rgb, job.picture.alpha), job.request.prompt)
+            editor = self._editors.pop(key, None) or Editor(
+                model, to_pil(job.picture.rgb, job.picture.alpha), job.request.prompt
+            )
             self._editors[key] = editor
             while len(self._editors) > KEPT_EDITORS:
                 self._editors.popitem(last=False)
@@ -312,11 +314,10 @@ class Jobs:
     def _render(self, job: Job, result: EditResult, v: float, text: float | None) -> Image.Image:
         def draw() -> Image.Image | Exception:
             try:
-                strength = result.settings.strength
-                with memory_errors(), self.host.lend(result.request.prompt, strength) as model:
-                    if model.fingerprint != job.fingerprint:
-                        raise InputError(f"This edit was made with {result.model}; select that checkpoint again.")
-                    return result.rendering.with_model(model).at(v, text)
+                with memory_errors(), self.host.lend(result.request.prompt, result.settings.strength) as model:
+                    if model.fingerprint == job.fingerprint:
+                        return result.rendering.with_model(model).at(v, text)
+                return InputError(f"This edit was made with {result.model}; select that checkpoint again.")
             except Exception as error:
                 return error
 

@@ -10,7 +10,6 @@ import html
 import inspect
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -62,13 +61,13 @@ def build(jobs: Jobs) -> gr.Blocks:
                     interrupt = gr.Button("Interrupt", variant="stop", elem_id="dragtext_interrupt")
                     latest = gr.Button("Show latest", elem_id="dragtext_latest")
                 status = gr.HTML(_status("Nothing is running."), elem_id="dragtext_status")
-                shown = gr.Image(label="State", type="pil", interactive=False, elem_id="dragtext_state")
-                result = gr.Image(label="Result", type="pil", interactive=False, elem_id="dragtext_result")
+                shown = _shown_image(label="State", elem_id="dragtext_state")
+                result = _shown_image(label="Result", elem_id="dragtext_result")
+                v = gr.Slider(-1, 3, value=1, step=0.05, label="How much of the edit", elem_id="dragtext_v")
                 with gr.Row():
-                    v = gr.Slider(-1, 3, value=1, step=0.05, label="How much of the edit", elem_id="dragtext_v")
                     render = gr.Button("Render", elem_id="dragtext_render")
-                    onward = gr.Button("Drag the result on", elem_id="dragtext_onward")
-                    back = gr.Button("Back to the picture before", elem_id="dragtext_back")
+                    onward = gr.Button("Drag the result", elem_id="dragtext_onward")
+                    back = gr.Button("Picture before", elem_id="dragtext_back")
                 text = gr.Textbox(
                     label="Infotext",
                     lines=3,
@@ -269,6 +268,12 @@ def _words(jobs: Jobs, job: Job) -> str:
     if job.eta is not None:
         words += f", about {job.eta:.0f} s"
     return words
+
+
+def _shown_image(**more: Any) -> Any:
+    if "format" in inspect.signature(gr.Image).parameters:
+        more["format"] = "png"  # gradio 4 would show, and hand out, a lossy webp
+    return gr.Image(type="pil", interactive=False, **more)
 
 
 def _status(text: str, mood: str = "") -> str:

@@ -123,9 +123,7 @@ class Rendering:
         start, end = (c.to(device).expand(len(shares), -1, -1) for c in (self.text_before, self.text_after))
         bottleneck = None if self.bottleneck is None else (self.bottleneck.to(device), image)
         embeddings = torch.lerp(start, end, text)
-        levels = denoise(
-            model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck
-        )
+        levels = denoise(model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck)
         return levels, latents
 
     def _model(self) -> DiffusionModel:

@@ -226,7 +226,9 @@ class ForgeUNet(nn.Module):
                     if parameter is not None:
                         module._parameters[name] = nn.Parameter(parameter.clone())
 
-    def forward(self, x: Any, timesteps: Any, context: Any = None, control: Any = None, transformer_options: Any = None):
+    def forward(
+        self, x: Any, timesteps: Any, context: Any = None, control: Any = None, transformer_options: Any = None
+    ):
         if transformer_options is not None:
             assert "original_shape" not in transformer_options  # a dict of the caller's own, and fresh
             transformer_options["original_shape"] = list(x.shape)
@@ -305,9 +307,7 @@ def install_forge(monkeypatch: Any, engine: Any, folder: Path) -> SimpleNamespac
     def load_models_gpu(models: list[Any], memory_required: float = 0, hard_memory_preservation: float = 0) -> None:
         log.loads.append(memory_required)
 
-    install(
-        monkeypatch, "backend.memory_management", load_models_gpu=load_models_gpu, soft_empty_cache=lambda: None
-    )
+    install(monkeypatch, "backend.memory_management", load_models_gpu=load_models_gpu, soft_empty_cache=lambda: None)
     install(monkeypatch, "backend.attention", attention_pytorch="differentiable")
     log.unet_module = install(monkeypatch, "backend.nn.unet", attention_function="chunked")
     log.operations = install(monkeypatch, "backend.operations", merge_lora_to_weight="merge")

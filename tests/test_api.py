@@ -215,7 +215,9 @@ def test_unknown_edits(client, path):
         assert "passwd" not in answer.text or "There is no edit" in answer.text
 
 
-@pytest.mark.parametrize("body", [{}, {"v": "1"}, {"v": True}, {"v": None}, {"v": 1, "text": "x"}, {"v": 1e9}, {"w": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"v": "1"}, {"v": True}, {"v": None}, {"v": 1, "text": "x"}, {"v": 1e9}, {"w": 1}]
+)
 def test_points_of_the_way_that_are_none(client, body):
     answer = client.post("/dragtext/v1/edits/nothing/render", json=body)
     assert answer.status_code == 422

@@ -19,7 +19,7 @@ from .tiny import tiny_model
 
 pytest.importorskip("ldm", reason="stable-diffusion-sdkit is not installed (pip install --no-deps)")
 
-from .ldm_host import (  # noqa: E402
+from .ldm_host import (
     LatentDiffusion,
     forge_engine,
     install,

@@ -177,7 +177,9 @@ def _selected_model() -> Any:
         raise ModelError("--lowvram moves parts of the model away while they are needed; use --medvram instead.")
     stored = {parameter.dtype for parameter in sd_model.model.diffusion_model.parameters()}
     if any("float8" in str(dtype) for dtype in stored) and getattr(devices, "manual_cast_enabled", False):
-        raise ModelError("FP8 weights cannot be differentiated on this device; turn FP8 off in Settings, Optimizations.")
+        raise ModelError(
+            "FP8 weights cannot be differentiated on this device; turn FP8 off in Settings, Optimizations."
+        )
     if not sd_model.lowvram and next(sd_model.model.parameters()).device.type != devices.device.type:
         sd_models.send_model_to_device(sd_model)  # it had been unloaded
     return sd_model

@@ -61,9 +61,7 @@ class ForgeModel(DiffusionModel):
             timesteps = torch.full((count,), float(timestep), device=self.device)
         context = text.to(self.device, self.dtype)
         # A dict of our own: the U-Net writes into it, and its default is shared by everybody.
-        return self.unet(
-            latent.to(self.device, self.dtype), timesteps, context=context, transformer_options={}
-        ).float()
+        return self.unet(latent.to(self.device, self.dtype), timesteps, context=context, transformer_options={}).float()
 
     @torch.no_grad()
     def encode_text(self, prompt: str) -> TextEmbedding:

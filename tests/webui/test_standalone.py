@@ -122,7 +122,9 @@ def test_an_edit_with_progress_and_preview(client):
 
 
 def test_an_interrupt_keeps_the_best_so_far(client):
-    job = create(client, settings={**SETTINGS, "steps": 500, "drag_levels": 5, "tracks_per_level": 100, "patience": 500})
+    job = create(
+        client, settings={**SETTINGS, "steps": 500, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
+    )
     while True:
         job = client.get(f"/dragtext/v1/edits/{job['id']}").json()
         if job["state"] != "running" and job["state"] != "queued":

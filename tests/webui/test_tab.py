@@ -14,7 +14,7 @@ from ..test_jobs import picture, request
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 
-from dragtext.extension import tab  # noqa: E402
+from dragtext.extension import tab
 
 
 @pytest.fixture
@@ -77,14 +77,13 @@ def test_clicks_and_text_are_the_same_points():
 def test_following_a_job_to_its_end(jobs, host):
     host.hold.clear()
     job = jobs.submit(picture(), request(steps=4))
-    states = []
-    for status, _shown, result, infotext, identifier in tab._follow(jobs, job):
-        host.hold.set()
-        states.append(status)
-        assert identifier == job.id
-    assert "Waiting" in states[0]
-    assert "All steps were used" in states[-1]
-    assert "Saved as saved.png" in states[-1]
+    following = tab._follow(jobs, job)
+    assert "Waiting" in next(following)[0]
+    host.hold.set()
+    *_, (status, _shown, result, infotext, identifier) = following
+    assert identifier == job.id
+    assert "All steps were used" in status
+    assert "Saved as saved.png" in status
     assert result is job.result.image
     assert infotext == job.infotext
 

@@ -1,0 +1,111 @@
+"""Against a WebUI that runs: DRAGTEXT_WEBUI_URL names it (http://127.0.0.1:7860), started with --api and a checkpoint.
+
+A generation before and after each edit must be the same to the byte. Any Stable Diffusion 1.x or 2.x checkpoint will
+do, for example what `dragtext export-model` writes (in Forge small models need a test extension of their own).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+URL = os.environ.get("DRAGTEXT_WEBUI_URL", "")
+pytestmark = pytest.mark.skipif(not URL, reason="DRAGTEXT_WEBUI_URL names no running WebUI")
+httpx = pytest.importorskip("httpx")
+
+SETTINGS = {"steps": 6, "inference_steps": 10, "lora_steps": 2, "lora_batch": 1}
+LONG = {**SETTINGS, "steps": 500, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
+FINAL = ("done", "failed", "interrupted")
+
+
+@pytest.fixture(scope="module")
+def client():
+    with httpx.Client(base_url=URL, timeout=1200, trust_env=False) as client:
+        yield client
+
+
+def picture() -> str:
+    array = np.full((256, 256, 3), 128, np.uint8)
+    array[60:140, 80:160] = np.random.default_rng(0).integers(0, 255, (80, 80, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def generation(client) -> bytes:
+    body = {"prompt": "a cat", "seed": 1, "steps": 4, "width": 256, "height": 256, "sampler_name": "Euler"}
+    answer = client.post("/sdapi/v1/txt2img", json=body)
+    assert answer.status_code == 200, answer.text
+    return base64.b64decode(answer.json()["images"][0])
+
+
+def create(client, **more) -> dict:
+    drags = [[[120, 100], [150, 100]]]
+    body = {"image": picture(), "prompt": "a cat", "drags": drags, "settings": SETTINGS, "wait": True, **more}
+    answer = client.post("/dragtext/v1/edits", json=body)
+    assert answer.status_code in (200, 202), answer.text
+    return answer.json()
+
+
+def state(client, job: dict) -> dict:
+    return client.get(f"/dragtext/v1/edits/{job['id']}").json()
+
+
+@pytest.mark.parametrize("method", ["gooddrag", "dragdiffusion", "freedrag", "dragnoise"])
+def test_an_edit_leaves_the_host_as_it_was(client, method):
+    before = generation(client)
+    job = create(client, settings={**SETTINGS, "method": method})
+    assert job["state"] == "done", job
+    result = client.get(f"/dragtext/v1/edits/{job['id']}/result").json()
+    assert Image.open(io.BytesIO(base64.b64decode(result["image"]))).size == (256, 256)
+    assert result["infotext"].startswith("a cat\nSteps: ")
+    assert job["saved"]
+    assert generation(client) == before
+
+
+def test_the_hosts_own_interrupt_keeps_the_best_so_far_and_leaves_no_trace(client):
+    before = generation(client)
+    job = create(client, settings=LONG, wait=False)
+    while not (job["phase"] == "dragging" and job["step"] >= 2):
+        assert job["state"] not in FINAL, job
+        time.sleep(0.2)
+        job = state(client, job)
+    progress = client.get("/sdapi/v1/progress").json()
+    assert progress["state"]["sampling_steps"] == 500
+    client.post("/sdapi/v1/interrupt")
+    while job["state"] not in FINAL:
+        time.sleep(0.2)
+        job = state(client, job)
+    report = client.get(f"/dragtext/v1/edits/{job['id']}/result").json()["report"]
+    assert report["stopped"] == "interrupted"
+    assert generation(client) == before
+
+
+def test_a_generation_waits_for_an_edit(client):
+    job = create(client, wait=False)
+    generation(client)
+    assert state(client, job)["state"] == "done"
+
+
+def test_what_the_host_saved_reads_back_as_the_same_edit(client):
+    job = create(client)
+    answer = client.get(f"/dragtext/v1/edits/{job['id']}/image")
+    info = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(answer.content).decode()}).json()
+    assert info["parameters"]["DragText method"] == "gooddrag"
+    assert '"drags"' in info["parameters"]["DragText request"]
+    # A request is not text of the prompt.
+    assert info["parameters"]["Prompt"] == "a cat"
+
+
+def test_bad_input_is_one_sentence(client):
+    body = {"image": picture(), "drags": [[[120, 100], [900, 100]]], "settings": SETTINGS}
+    answer = client.post("/dragtext/v1/edits", json=body)
+    assert answer.status_code == 422
+    assert "outside the image" in answer.json()["detail"]
+    assert client.post("/dragtext/v1/edits", json=body, headers={"origin": "http://evil.example"}).status_code == 403

@@ -1,0 +1,100 @@
+"""The WebUI's entry, run as a WebUI runs it, with the hosts' callbacks as stand-ins."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from .ldm_host import install, install_webui
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "dragtext_webui.py"
+
+
+@pytest.fixture
+def webui(monkeypatch, tmp_path):
+    """Callbacks by name, the host's options, and our modules put back afterwards."""
+    ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "dragtext"}
+    log = install_webui(monkeypatch, None, tmp_path)
+    log.callbacks, log.options = {}, {}
+
+    def keep(name):
+        return lambda function: log.callbacks.setdefault(name, []).append(function)
+
+    names = ("on_ui_settings", "on_ui_tabs", "on_app_started", "on_script_unloaded")
+    install(monkeypatch, "modules.script_callbacks", **{name: keep(name) for name in names})
+
+    class OptionInfo:
+        def __init__(self, default=None, label="", component=None, component_args=None, section=None):
+            self.default, self.label, self.section = default, label, section
+
+        def info(self, text):
+            self.note = text
+            return self
+
+    install(monkeypatch, "modules.options", OptionInfo=OptionInfo, OptionHTML=lambda text: OptionInfo(text))
+    log.shared.opts.add_option = log.options.__setitem__
+    install(
+        monkeypatch,
+        "gradio",
+        **{name: object() for name in ("Checkbox", "Textbox", "Slider")},
+    )
+    yield log
+    for name in [name for name in sys.modules if name.split(".")[0] == "dragtext"]:
+        del sys.modules[name]
+    sys.modules.update(ours)
+
+
+def test_it_registers_and_enters_nothing_but_its_own_name(webui):
+    before = set(sys.modules)
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    assert {name: len(found) for name, found in webui.callbacks.items()} == {
+        "on_ui_settings": 1,
+        "on_ui_tabs": 1,
+        "on_app_started": 1,
+        "on_script_unloaded": 1,
+    }
+    assert "sdk" not in sys.modules
+    assert "extension" not in sys.modules
+    new = {name.split(".")[0] for name in set(sys.modules) - before}
+    assert "diffusers" not in new
+    assert "transformers" not in new
+
+
+def test_settings_have_unique_names_and_one_section(webui):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    webui.callbacks["on_ui_settings"][0]()
+    assert len(webui.options) >= 6
+    assert all(name.startswith("dragtext_") for name in webui.options)
+    assert {option.section for option in webui.options.values()} == {("dragtext", "DragText")}
+
+
+def test_a_reload_runs_new_code_and_ends_the_old_jobs(webui):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    first = sys.modules["dragtext.extension.jobs"]
+    for close in webui.callbacks.pop("on_script_unloaded"):
+        close()
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    assert sys.modules["dragtext.extension.jobs"] is not first
+
+
+def test_routes_are_added_once_to_each_application_and_only_with_the_hosts_api(webui):
+    fastapi = pytest.importorskip("fastapi")
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    (started,) = webui.callbacks["on_app_started"]
+
+    def paths(app) -> int:
+        return sum("/dragtext/v1" in path for path in app.openapi()["paths"])
+
+    app, reloaded, quiet = fastapi.FastAPI(), fastapi.FastAPI(), fastapi.FastAPI()
+    started(None, app)
+    count = paths(app)
+    started(None, app)
+    started(None, reloaded)
+    assert paths(app) == paths(reloaded) == count >= 8
+    webui.shared.cmd_opts = SimpleNamespace(api=False)
+    started(None, quiet)
+    assert paths(quiet) == 0
