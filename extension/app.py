@@ -74,7 +74,13 @@ def serve(jobs: Any, host: str, port: int) -> None:
     login = list(jobs.host.accounts().page.items()) or None
     try:
         app, _, _ = page.launch(
-            server_name=host, server_port=port, auth=login, prevent_thread_lock=True, show_api=False, quiet=True
+            server_name=host,
+            server_port=port,
+            auth=login,
+            prevent_thread_lock=True,
+            show_api=False,
+            quiet=True,
+            app_kwargs={"docs_url": "/docs" if jobs.host.has_public_api else None},
         )
     except OSError as error:
         raise InputError(f"Port {port} of {host} cannot be used ({error}); choose another with --port.") from None
