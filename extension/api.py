@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
 
@@ -329,7 +329,7 @@ async def _edit_fields(request: Request) -> tuple[bytes, bytes | None, dict[str,
 async def _form_fields(request: Request) -> tuple[bytes, bytes | None, dict[str, Any]]:
     data = await _body(request)
 
-    async def stream() -> Any:
+    async def stream() -> AsyncGenerator[bytes, None]:
         yield data
 
     try:

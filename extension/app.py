@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,6 +87,8 @@ def serve(jobs: Any, host: str, port: int) -> None:
         raise InputError(f"Port {port} of {host} cannot be used ({error}); choose another with --port.") from None
     if jobs.host.has_public_api:
         add_routes(app, jobs)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # also where a parent made us ignore them
+        signal.signal(ending, signal.default_int_handler)
     typer.echo(f"DragText is at http://{host}:{port}/ (Ctrl-C ends it)", err=True)
     try:
         page.block_thread()

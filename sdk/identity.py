@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
 
 def fit(
     model: DiffusionModel, latents: LatentDistribution, text: Tensor, settings: ResolvedSettings
-) -> Iterator[IdentityWeights]:
+) -> Generator[IdentityWeights, None, None]:
     """Train an adapter on one image, yielding the weights after every step; the last are the result.
 
     Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 
 import torch
@@ -24,7 +24,7 @@ def denoise(
     *,
     level: int = 0,
     bottleneck: tuple[Tensor, Tensor] | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """Deterministic DDIM from `times.timesteps[level]` down to clean latents, yielding after every step.
 
     latents: (n, 4, h, w); text: (n, 77, D) likewise. With `shared_attention` item 0 is the reference, to whose keys

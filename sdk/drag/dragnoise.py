@@ -5,7 +5,7 @@ The latent stays as it is; the optimised bottleneck takes the mid block's place 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from .problem import DragProblem
 from .supervised import pull
 
 
-def steps(problem: DragProblem) -> Iterator[Step]:
+def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the bottleneck (and the text embedding), and a last one that only looks."""
     model = problem.model
     with torch.no_grad():

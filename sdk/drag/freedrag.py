@@ -7,7 +7,7 @@ A line search picks the current target so that the next piece of the way is neit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def search(
     return candidates[best], forward
 
 
-def steps(problem: DragProblem) -> Iterator[Step]:
+def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update, and a last one that only tells the end. Handles are the current targets.
 
     A round chooses current targets and pulls the templates there in at most `inner_steps` updates; then the templates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def original_trajectory(problem: DragProblem, levels: int) -> tuple[list[Feature
     return originals, latents
 
 
-def steps(problem: DragProblem) -> Iterator[Step]:
+def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update, and a last one at the level where the plain denoise takes over.
 
     At each of the first `drag_levels` timesteps the latent is dragged (`tracks_per_level` times `steps_per_track`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ Evaluate = Callable[[Tensor, Tensor], tuple[FeatureMap, "Tensor | None"]]
 Describe = Callable[[Tensor], dict[str, Tensor]]
 
 
-def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Describe) -> Iterator[Step]:
+def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Describe) -> Generator[Step, None, None]:
     """Optimise a tensor that begins as `start`, and the text embedding: a `Step` per update, and a last that looks.
 
     Order within an iteration, as published: forward, point tracking (not in the first), stop test, losses, update of

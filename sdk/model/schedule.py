@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +75,7 @@ def ddim_step(model: DiffusionModel, grid: TimeGrid, prediction: Tensor, latent:
 
 
 @torch.no_grad()
-def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Tensor) -> Iterator[Tensor]:
+def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Tensor) -> Generator[Tensor, None, None]:
     """DDIM inversion of a clean latent (1, 4, h, w), yielding the latent at each ascending level.
 
     The noise is evaluated at the *destination* timestep while the latent is still at the source level, as the
