@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from .hosts.base import Accounts
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-
 
 class RefusedError(Exception):
     """status: 401 or 403; message: one sentence."""
@@ -21,16 +19,15 @@ class RefusedError(Exception):
         self.status, self.message = status, message
 
 
-def check_access(
-    method: str, headers: Mapping[str, str], cookies: Mapping[str, str], accounts: Accounts, app: Any
-) -> None:
+def check_access(headers: Mapping[str, str], cookies: Mapping[str, str], accounts: Accounts, app: Any) -> None:
     """Raise RefusedError unless the request may pass.
 
     Where the host was started with a login for its page or its API, one of them is needed: the page's cookie, or HTTP
-    basic credentials of either. A request that changes something must not come from another site's page.
+    basic credentials of either. No request may come from another site's page: not to change anything, and, where a
+    host allows other origins to read, not to read the user's pictures.
     app: the gradio app, which knows who is logged in.
     """
-    if method not in SAFE_METHODS and _from_elsewhere(headers):
+    if _from_elsewhere(headers):
         raise RefusedError(403, "This request comes from another site's page; call the API from the WebUI or a script.")
     if not accounts.required or _logged_in(cookies, app, accounts) or _knows_password(headers, accounts):
         return
@@ -38,7 +35,7 @@ def check_access(
 
 
 def _from_elsewhere(headers: Mapping[str, str]) -> bool:
-    """Browsers name the origin of every such request; scripts send neither header."""
+    """Browsers say where a request comes from ("none": typed or a bookmark); scripts send neither header."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")

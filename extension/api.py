@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -31,6 +32,7 @@ from ..sdk.request import Request as EditRequest
 from . import schema
 from .access import RefusedError, check_access
 from .jobs import (
+    ClosedError,
     DuplicateJobError,
     Job,
     Jobs,
@@ -45,11 +47,13 @@ log = logging.getLogger("dragtext")
 ROOT = "/dragtext/v1"
 MAX_BODY = 64 * 2**20
 POLL = 0.1
+LONGEST_WAIT = 600.0  # seconds; an open request holds up a reload of the host's page
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownJobError, 404),
     (DuplicateJobError, 409),
     (NotFinishedError, 409),
     (QueueFullError, 429),
+    (ClosedError, 503),
     (InterruptedEditError, 409),
     (NotEnoughMemoryError, 507),
     (ModelError, 503),
@@ -82,7 +86,7 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
         @wraps(endpoint)
         async def answer(request: Request, **parameters: Any) -> Response:
             try:
-                check_access(request.method, request.headers, request.cookies, jobs.host.accounts(), app)
+                check_access(request.headers, request.cookies, jobs.host.accounts(), app)
                 return await endpoint(request, **parameters)
             except RefusedError as error:
                 headers = {"WWW-Authenticate": "Basic"} if error.status == 401 else None
@@ -123,7 +127,7 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
         {
             202: schema.answer(one_job, "The edit waits or runs."),
             200: schema.answer(one_job, "The edit is finished (`wait`)."),
-            **schema.responses(400, 409, 411, 413, 415, 422, 429),
+            **schema.responses(400, 409, 411, 413, 415, 422, 429, 503),
         },
         openapi_extra=schema.edit_body(),
         status_code=202,
@@ -132,15 +136,16 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
         image, mask, fields = await _edit_fields(request)
         wait, save = _flag(fields, "wait", False), _flag(fields, "save", True)
         identifier = fields.pop("id", None)
-        if identifier is not None and not (isinstance(identifier, str) and re.match(schema.IDENTIFIER, identifier)):
+        if identifier is not None and not (isinstance(identifier, str) and re.fullmatch(schema.IDENTIFIER, identifier)):
             raise InputError("An id has 1 to 64 letters, digits, - and _.")
         asked = EditRequest.from_json(json.dumps(fields))
         job = await run_in_threadpool(jobs.submit, image, asked, mask, save=save, identifier=identifier)
         if not wait:
             return JSONResponse(describe(jobs, job), 202)
-        while not job.ended.is_set():
+        deadline = time.monotonic() + LONGEST_WAIT
+        while not job.ended.is_set() and not jobs.closed and time.monotonic() < deadline:
             await asyncio.sleep(POLL)
-        return JSONResponse(describe(jobs, job), 200)
+        return JSONResponse(describe(jobs, job), 200 if job.ended.is_set() else 202)
 
     @route(
         "GET",
@@ -161,7 +166,7 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
         """`seen`: the version of the preview that you have; a newer one comes with the answer. Left out: none does."""
         job = jobs.get(job_id)
         answer = describe(jobs, job)
-        if seen and not seen.isdecimal():
+        if seen and not re.fullmatch("[0-9]{1,9}", seen):
             raise InputError("seen is the version of a preview, a whole number.")
         if seen and job.preview is not None and job.version > int(seen):
             answer["preview"] = await run_in_threadpool(png_base64, job.preview)
@@ -346,6 +351,7 @@ async def _form_fields(request: Request) -> tuple[bytes, bytes | None, dict[str,
             text = content if isinstance(content, str) else content.decode("utf-8", "replace")
         else:
             raise InputError(f"Unknown form field '{name[:80]}'; the fields are image, mask and request.")
+    await form.close()
     if "image" not in files:
         raise InputError("There is no image; send a picture file as the field image.")
     fields = _parse(text.encode())
@@ -381,7 +387,7 @@ async def _body(request: Request) -> bytes:
     declared = request.headers.get("content-length")
     if declared is None:
         raise BodyError(411, "Send the length of the body.")
-    if not declared.isdigit() or int(declared) > MAX_BODY:
+    if not re.fullmatch("[0-9]{1,12}", declared) or int(declared) > MAX_BODY:
         raise too_large
     parts: list[bytes] = []
     size = 0

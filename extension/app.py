@@ -85,6 +85,9 @@ def serve(jobs: Any, host: str, port: int) -> None:
         )
     except OSError as error:
         raise InputError(f"Port {port} of {host} cannot be used ({error}); choose another with --port.") from None
+    # gradio 3 lets every site's pages read what it serves; WebUIs take that away too.
+    app.user_middleware = [part for part in app.user_middleware if part.cls.__name__ != "CORSMiddleware"]
+    app.middleware_stack = None
     if jobs.host.has_public_api:
         add_routes(app, jobs)
     for ending in (signal.SIGINT, signal.SIGTERM):  # also where a parent made us ignore them

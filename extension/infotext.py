@@ -38,7 +38,7 @@ def read_infotext(text: str) -> Request:
         raise InputError("This infotext carries no DragText request; take one from a picture that DragText wrote.")
     try:
         value, _ = json.JSONDecoder().raw_decode(rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("The DragText request in this infotext is damaged.") from None
     # A request without commas or colons does not exist, so it is always quoted.
     return Request.from_json(value if isinstance(value, str) else "")

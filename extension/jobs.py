@@ -22,6 +22,7 @@ from ..sdk.errors import DragTextError, InputError, InterruptedEditError
 from ..sdk.frame import Frame
 from ..sdk.images import LoadedImage, load_image, load_mask, to_pil
 from ..sdk.memory import memory_errors
+from ..sdk.rendering import check_point
 from ..sdk.request import Request
 from ..sdk.result import PHASES, EditResult, Progress
 from .hosts.base import Host, Notice
@@ -49,6 +50,10 @@ class NotFinishedError(DragTextError):
 
 class DuplicateJobError(DragTextError):
     """A job of this id exists already."""
+
+
+class ClosedError(DragTextError):
+    """The queue has ended with the page that it belonged to."""
 
 
 @dataclass
@@ -79,9 +84,6 @@ class Job:
     infotext: str = ""
     saved: Path | None = None
     note: str = ""
-    created: float = field(default_factory=time.time)
-    started: float | None = None
-    finished: float | None = None
     phase_started: float = 0.0
     stop: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
@@ -99,7 +101,7 @@ class Jobs:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: deque[tuple[Job | None, Callable[[], None]]] = deque()
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._editors: OrderedDict[str, Editor] = OrderedDict()
@@ -113,6 +115,8 @@ class Jobs:
         image: as for `Editor`; mask: as for `load_mask`, in place of the request's. Raises InputError,
         QueueFullError, DuplicateJobError.
         """
+        with self._changed:
+            self._check_room()
         picture = load_image(image)
         size = picture.rgb.shape[:2]
         check_drags(request, size)
@@ -121,10 +125,9 @@ class Jobs:
         with self._changed:
             if job.id in self._jobs:
                 raise DuplicateJobError(f"The edit {job.id} has been submitted already; ask for its state.")
-            if len(self._tasks) >= MAX_WAITING:
-                raise QueueFullError(f"{MAX_WAITING} edits are waiting already; try again later.")
+            self._check_room()
             self._jobs[job.id] = job
-            self._add(lambda: self._run(job))
+            self._add(job, lambda: self._run(job))
         return job
 
     def get(self, identifier: str) -> Job:
@@ -150,10 +153,13 @@ class Jobs:
         job.stop = True
         with self._changed:
             if job.state == "queued":
+                self._tasks = deque(task for task in self._tasks if task[0] is not job)
                 self._finish(job, "interrupted", InterruptedEditError("Stopped while it waited."))
+                self._drop_old()
 
     def render(self, job: Job, v: float, text: float | None = None) -> Image.Image:
         """The edit at another point of its way (`EditResult.at`), in its turn. Blocks until it is done."""
+        v, text = check_point((v, v if text is None else text))
         result = finished_result(job)
         done = threading.Event()
         outcome: list[Any] = []
@@ -167,13 +173,18 @@ class Jobs:
                 done.set()
 
         with self._changed:
-            if len(self._tasks) >= MAX_WAITING:
-                raise QueueFullError(f"{MAX_WAITING} edits are waiting already; try again later.")
-            self._add(task)
-        done.wait()
+            self._check_room()
+            self._add(None, task)
+        while not done.wait(0.5):
+            if self._closed:
+                raise ClosedError("The WebUI is being reloaded; try again in a moment.")
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """Stop what runs, forget what waits, and end the worker; for a reload of the host's page."""
@@ -197,10 +208,14 @@ class Jobs:
 
     # The worker.
 
-    def _add(self, task: Callable[[], None]) -> None:
+    def _check_room(self) -> None:
         if self._closed:
-            raise UnknownJobError("The WebUI is being reloaded; try again in a moment.")
-        self._tasks.append(task)
+            raise ClosedError("The WebUI is being reloaded; try again in a moment.")
+        if len(self._tasks) >= MAX_WAITING:
+            raise QueueFullError(f"{MAX_WAITING} edits are waiting already; try again later.")
+
+    def _add(self, job: Job | None, task: Callable[[], None]) -> None:
+        self._tasks.append((job, task))
         if self._worker is None or not self._worker.is_alive():
             self._worker = threading.Thread(target=self._work, name="dragtext", daemon=True)
             self._worker.start()
@@ -213,7 +228,7 @@ class Jobs:
                     self._changed.wait()
                 if not self._tasks:
                     return
-                task = self._tasks.popleft()
+                _, task = self._tasks.popleft()
             task()
 
     def _run(self, job: Job) -> None:
@@ -224,9 +239,9 @@ class Jobs:
                 with self._changed:
                     if job.state != "queued":
                         return
-                    job.state, job.started = "running", time.time()
+                    job.state = "running"
                 error = self.host.call(lambda: self._attempt(job))
-        except Exception as problem:  # the host's own queue or progress
+        except BaseException as problem:  # the host's own queue or progress; a job that never ends would be waited for
             log.exception("The edit %s could not be run", job.id)
             error = _explained(problem)
         state: State = "done" if error is None else "failed"
@@ -273,8 +288,8 @@ class Jobs:
                 job.saved = self.host.save(
                     result.image, job.infotext, request.to_json(), request.prompt, request.settings.seed
                 )
-            except OSError as error:  # a full disk must not cost the result
-                job.note = f"The result could not be saved ({error.strerror or error})."
+            except Exception as error:  # a full disk, or another extension's callback, must not cost the result
+                job.note = f"The result could not be saved ({getattr(error, 'strerror', None) or error})."
                 log.warning(job.note)
 
     def _editor(self, job: Job, model: Any) -> Editor:
@@ -328,7 +343,10 @@ class Jobs:
         return drawn
 
     def _finish(self, job: Job, state: State, error: DragTextError | None) -> None:
-        job.state, job.error, job.finished = state, error, time.time()
+        if error is not None:
+            # The frames that it came through hold the model, the editor and, out of memory, a whole graph.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+        job.state, job.error = state, error
         job.ended.set()
 
     def _drop_old(self) -> None:

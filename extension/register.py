@@ -46,6 +46,8 @@ def add_settings() -> None:
 
     for option in OPTIONS:
         component, arguments = _component(gr, option)
+        if option.name == "output_folder":  # as the host's own folders: not for everybody on a shared server
+            arguments["visible"] = not getattr(shared.cmd_opts, "hide_ui_dir_config", False)
         info = OptionInfo(option.default, option.label, component, arguments, section=SECTION)
         shared.opts.add_option(PREFIX + option.name, info.info(option.info) if option.info else info)
     button = OptionHTML(CLEAR_CACHE)

@@ -46,7 +46,7 @@ def edit_schema() -> dict[str, Any]:
         "target_points": {"type": "array", "items": POINT},
         "mask": {**NULLABLE_TEXT, "description": "picture of the same size in base64; what is not black may change"},
         "settings": settings_schema(),
-        "wait": {"type": "boolean", "default": False, "description": "answer when the edit is finished"},
+        "wait": {"type": "boolean", "default": False, "description": "answer when it is finished, or after 10 minutes"},
         "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},
         "id": {"type": "string", "pattern": IDENTIFIER, "description": "an id of your own; a second use is refused"},
     }

@@ -89,6 +89,8 @@ def build(jobs: Jobs) -> gr.Blocks:
             try:
                 if image is None:
                     raise InputError("There is no picture; put one into the box on the left.")
+                if image.mode == "RGBA" and image.getchannel("A").getextrema()[0] == 255:
+                    image = image.convert("RGB")  # gradio gives every picture an alpha
                 chosen = make_settings(_values(settings, values))
                 asked = Request(parse_points(lines), words or "", None, chosen)
                 job = jobs.submit(image, asked, area)
@@ -105,14 +107,13 @@ def build(jobs: Jobs) -> gr.Blocks:
             yield from _follow(jobs, known[-1])
 
         def stop(identifier: str) -> str:
-            known = {job.id: job for job in jobs.all()}
-            # While a generator runs, gradio has not written the state yet: then it is the newest that is meant.
-            job = known.get(identifier) or next(iter(reversed(list(known.values()))), None)
-            active = [other for other in known.values() if not other.ended.is_set()]
-            if job is None or (job.ended.is_set() and not active):
+            active = [job for job in jobs.all() if not job.ended.is_set()]
+            own = [job for job in active if job.id == identifier]
+            # A fresh page knows no job: then it is the one that runs.
+            chosen = own or [job for job in active if job.state == "running"] or active
+            if not chosen:
                 return _status("Nothing is running.")
-            for other in active[-1:] if job.ended.is_set() else [job]:
-                jobs.interrupt(other)
+            jobs.interrupt(chosen[0])
             return _status("Stopping; the best so far is kept.")
 
         def add_point(lines: str, event: gr.SelectData) -> str:

@@ -159,6 +159,7 @@ def test_a_second_use_of_an_id_and_a_full_queue(client, host):
         ({"save": 1}, "true or false"),
         ({"id": "../../etc"}, "letters"),
         ({"id": 7}, "letters"),
+        ({"id": "mine\n"}, "letters"),
         ({"output": "/tmp/x.png"}, "Unknown request field 'output'"),
     ],
 )
@@ -200,6 +201,12 @@ def test_bodies_that_are_too_large(client, monkeypatch):
 
     kind = {"content-type": "application/json"}
     refused(client.post("/dragtext/v1/edits", content=endless(), headers=kind), 411, "length")
+
+
+@pytest.mark.parametrize("seen", ["x", "-1", "1.5", "9" * 5000, "²"])
+def test_versions_that_are_none(client, seen):
+    client.post("/dragtext/v1/edits", json=edit(id="mine"))
+    refused(client.get("/dragtext/v1/edits/mine", params={"seen": seen}), 422, "whole number")
 
 
 @pytest.mark.parametrize("path", ["nothing", "..%2f..%2fetc%2fpasswd", "%00", "a" * 5000])
@@ -286,9 +293,10 @@ def test_broken_credentials(client, host):
         ({"sec-fetch-site": "same-site"}, 403),
     ],
 )
-def test_other_sites_pages_change_nothing(client, headers, status):
+def test_other_sites_pages_change_and_read_nothing(client, headers, status):
     assert client.post("/dragtext/v1/edits/nothing/interrupt", headers=headers).status_code == status
-    assert client.get("/dragtext/v1/health", headers=headers).status_code == 200
+    # Neither may they read: some hosts allow every origin.
+    assert client.get("/dragtext/v1/health", headers=headers).status_code == (200 if status == 404 else 403)
 
 
 def test_the_document_describes_what_is_answered(client):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +201,42 @@ def test_prompts_that_change_on_the_way_and_that_do_not_fit(host, reference):
         embedding("a cat AND a dog", 0.7)
 
 
+def test_the_fingerprint_changes_with_what_decides_the_numbers(host, monkeypatch, tmp_path):
+    def fingerprint(prompt: str = PROMPT, strength: float = 0.7) -> str:
+        with host.turn("x"), host.lend(prompt, strength) as model:
+            return model.fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    assert fingerprint("a|b", 0.7) != fingerprint("a|b", 0.3)
+    file = tmp_path / "thing.safetensors"
+    file.write_bytes(b"1")
+    thing = SimpleNamespace(
+        name="thing",
+        te_multiplier=1.0,
+        unet_multiplier=1.0,
+        dyn_dim=None,
+        mentioned_name="alias",
+        network_on_disk=SimpleNamespace(filename=str(file)),
+    )
+    install(monkeypatch, "networks", loaded_networks=[thing])
+    loaded = fingerprint()
+    thing.unet_multiplier = 0.5
+    weaker = fingerprint()
+    file.write_bytes(b"22")
+    assert len({first, loaded, weaker, fingerprint()}) == 4
+
+
+def test_a_lora_that_is_not_there_is_said(host, monkeypatch):
+    install(monkeypatch, "networks", loaded_networks=[])
+    parse = sys.modules["modules.extra_networks"]
+    named = {"lora": [SimpleNamespace(items=["missing", "1"])]}
+    monkeypatch.setattr(parse, "parse_prompts", lambda prompts: (["a cat"], named))
+    job = run(host, asked())
+    assert job.state == "failed"
+    assert "The LoRA missing" in str(job.error)
+
+
 def test_a_model_that_is_switched_while_an_edit_runs(host, monkeypatch):
     def show(notice):
         if "dragging 1" in notice.text:
@@ -228,13 +267,17 @@ def test_a1111_refuses_what_it_cannot_drag_on(a1111, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
             refused(words)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Linear, "org_forward", None, raising=False)
+        first = next(model.model.diffusion_model.parameters())
+        stored, first.data = first.data, first.data.to(torch.float8_e4m3fn)
+        refused("FP8")
+        first.data = stored
     a1111.log.shared.cmd_opts.lowvram = model.lowvram = True
     refused("--medvram")
 
 
 def test_a1111_puts_back_what_it_takes_off(a1111):
-    from types import SimpleNamespace
-
     model, log = a1111.whole, a1111.log
     model.applied_token_merged_ratio = 0.5
     log.hijack.circular_enabled = True
@@ -288,8 +331,6 @@ def test_forge_uses_the_bare_model_and_puts_back_what_was_patched(forge):
 
 
 def test_forge_recovers_from_a_failed_load(forge, monkeypatch):
-    import sys
-
     models = sys.modules["modules.sd_models"]
     monkeypatch.setattr(
         models,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from dragtext.extension.infotext import read_infotext
 from dragtext.extension.jobs import (
     MAX_WAITING,
+    ClosedError,
     DuplicateJobError,
     Jobs,
     NotFinishedError,
@@ -131,6 +134,7 @@ def test_interrupting_a_waiting_edit_ends_it_at_once(jobs, host):
     jobs.interrupt(second)
     assert second.ended.wait(1)
     assert second.state == "interrupted"
+    assert all(waiting is not second for waiting, _ in jobs._tasks)  # it takes no place, and its picture is freed
     host.hold.set()
     assert finished(first).state == "done"
     assert host.events.count("begin") == 1
@@ -162,6 +166,8 @@ def test_failures_become_one_sentence(jobs, host, raised, expected):
     job = finished(jobs.submit(picture(), request()))
     assert job.state == "failed"
     assert isinstance(job.error, expected)
+    # The frames would keep the model and the graph.
+    assert job.error.__traceback__ is job.error.__cause__ is job.error.__context__ is None
     assert "\n" not in str(job.error)
     host.on_show = lambda _notice: None
     assert finished(jobs.submit(picture(), request())).state == "done"
@@ -216,6 +222,15 @@ def test_rendering_at_another_point(jobs, host):
         jobs.render(job, 1.0)
 
 
+def test_a_render_that_waits_ends_with_the_queue(jobs, host):
+    job = finished(jobs.submit(picture(), request()))
+    host.hold.clear()
+    jobs.submit(picture(), request())
+    threading.Timer(0.3, jobs.close).start()
+    with pytest.raises(ClosedError):
+        jobs.render(job, 0.5)
+
+
 def test_an_unfinished_edit_cannot_be_rendered(jobs, host):
     host.hold.clear()
     job = jobs.submit(picture(), request())
@@ -233,5 +248,5 @@ def test_closing_stops_what_runs_and_refuses_more(jobs, host):
     jobs.close()
     assert finished(waiting).state == "interrupted"
     assert finished(running).state in ("interrupted", "done")
-    with pytest.raises(UnknownJobError):
+    with pytest.raises(ClosedError):
         jobs.submit(picture(), request())

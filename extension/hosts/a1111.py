@@ -14,7 +14,7 @@ from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
 from .layout import original_layout
 from .preparation import frozen, gradients_allowed
-from .webui import WebUI, active_networks, file_version, prompt_at, text_embedding
+from .webui import WebUI, active_networks, file_version, network_facts, prompt_at, text_embedding
 
 SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 HALF_FLOATS = (torch.float16, torch.bfloat16)
@@ -121,7 +121,7 @@ class A1111(WebUI):
             stack.enter_context(gradients_allowed())
             stack.enter_context(frozen(sd_model))
             stack.enter_context(_plain_unet(sd_model))
-            text = stack.enter_context(active_networks(prompt))
+            text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
             self._lent = sd_model
             try:
                 yield LdmModel(
@@ -131,9 +131,9 @@ class A1111(WebUI):
                     vae_dtype=devices.dtype_vae,
                     autocast=devices.autocast,
                     without_autocast=devices.without_autocast,
-                    fingerprint=_fingerprint(sd_model),
+                    fingerprint=_fingerprint(sd_model, text),
                     name=Path(sd_model.sd_checkpoint_info.filename).stem,
-                    prompt_text=lambda _prompt: prompt_at(text, strength),
+                    prompt_text=lambda _prompt: text,
                 )
             finally:
                 self._lent = None
@@ -166,7 +166,9 @@ def _selected_model() -> Any:
     from modules import devices, sd_models, shared
 
     try:
-        sd_models.reload_model_weights()  # at once where it is loaded already
+        # The first access waits for the load at start-up; then, at once where nothing changed, the user's choice.
+        _ = shared.sd_model
+        sd_models.reload_model_weights()
         sd_model = shared.sd_model
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -176,7 +178,9 @@ def _selected_model() -> Any:
     if getattr(shared.cmd_opts, "lowvram", False) and sd_model.lowvram:
         raise ModelError("--lowvram moves parts of the model away while they are needed; use --medvram instead.")
     stored = {parameter.dtype for parameter in sd_model.model.diffusion_model.parameters()}
-    if any("float8" in str(dtype) for dtype in stored) and getattr(devices, "manual_cast_enabled", False):
+    with devices.autocast():
+        casts_by_hand = hasattr(torch.nn.Linear, "org_forward")  # the host's replacement for autocast on some devices
+    if casts_by_hand and any("float8" in str(dtype) for dtype in stored):
         raise ModelError(
             "FP8 weights cannot be differentiated on this device; turn FP8 off in Settings, Optimizations."
         )
@@ -232,12 +236,14 @@ def _no_hypertile(sd_model: Any) -> Iterator[None]:
             parameters.enabled = True
 
 
-def _fingerprint(sd_model: Any) -> str:
-    """Changes with whatever decides the numbers: files, precision, clip skip, emphasis."""
+def _fingerprint(sd_model: Any, text: str) -> str:
+    """Changes with whatever decides the numbers: files, networks, resolved prompt, precision, clip skip, emphasis."""
     from modules import devices, sd_vae, shared
 
     path = Path(sd_model.sd_checkpoint_info.filename)
-    facts = [path, file_version(path), sd_vae.loaded_vae_file, sd_model.parameterization]
+    vae = sd_vae.loaded_vae_file
+    facts = [path, file_version(path), vae, file_version(Path(vae or "")), sd_model.parameterization, text]
+    facts += network_facts()
     facts += [devices.dtype_unet, devices.dtype_vae, getattr(devices, "fp8", False)]
     facts += [shared.opts.CLIP_stop_at_last_layers, getattr(shared.opts, "emphasis", "")]
     return " ".join(str(fact) for fact in facts)

@@ -15,7 +15,7 @@ from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
 from .layout import original_layout
 from .preparation import frozen, gradients_allowed, normal_tensors, residuals_kept, swapped
-from .webui import WebUI, active_networks, file_version, prompt_at, text_embedding
+from .webui import WebUI, active_networks, file_version, network_facts, prompt_at, text_embedding
 
 T = TypeVar("T")
 SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
@@ -150,7 +150,7 @@ class Forge(WebUI):
             engine = _selected_engine()
             check_supported(engine)
             stack.enter_context(_own_objects(engine))
-            text = stack.enter_context(active_networks(prompt))
+            text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
             engine.forge_objects = engine.forge_objects_after_applying_lora.shallow_copy()
             patcher = engine.forge_objects.unet
             module = patcher.model.diffusion_model
@@ -172,9 +172,9 @@ class Forge(WebUI):
                 yield ForgeModel(
                     engine,
                     load=load,
-                    fingerprint=_fingerprint(engine, patcher),
+                    fingerprint=_fingerprint(engine, patcher, text),
                     name=Path(engine.filename).stem,
-                    prompt_text=lambda _prompt: prompt_at(text, strength),
+                    prompt_text=lambda _prompt: text,
                 )
             finally:
                 self._lent = None
@@ -243,13 +243,16 @@ def _differentiable_online_lora() -> Iterator[None]:
         yield
 
 
-def _fingerprint(engine: Any, patcher: Any) -> str:
-    """Changes with whatever decides the numbers: files, precision, clip skip."""
+def _fingerprint(engine: Any, patcher: Any, text: str) -> str:
+    """Changes with whatever decides the numbers: files, networks, the resolved prompt, precision, clip skip."""
     from modules import shared
     from modules.sd_models import model_data
 
     path = Path(engine.filename)
     kmodel = patcher.model
-    facts = [path, file_version(path), model_data.forge_hash, kmodel.storage_dtype, kmodel.computation_dtype]
+    facts = [path, file_version(path), text, *network_facts(), getattr(engine, "current_lora_hash", "")]
+    parameters = getattr(model_data, "forge_loading_parameters", None) or {}
+    facts += [file_version(Path(extra)) for extra in parameters.get("additional_modules") or ()]
+    facts += [model_data.forge_hash, kmodel.storage_dtype, kmodel.computation_dtype]
     facts += [engine.forge_objects.vae.vae_dtype, shared.opts.CLIP_stop_at_last_layers, shared.opts.emphasis]
     return " ".join(str(fact) for fact in facts)

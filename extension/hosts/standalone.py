@@ -69,7 +69,8 @@ class Standalone(Host):
 
         folder = Path(self.option("output_folder") or self._output) / date.today().isoformat()
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [int(path.stem.partition("-")[0]) for path in folder.glob("[0-9]*-*.png")]
+        numbers = (path.stem.partition("-")[0] for path in folder.glob("[0-9]*-*.png"))
+        taken = [int(number) for number in numbers if number.isdecimal()]
         path = folder / f"{max(taken, default=-1) + 1:05d}-{seed}.png"
         information = PngInfo()
         information.add_itxt("parameters", infotext)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ class WebUI(Host):
     def has_public_api(self) -> bool:  # type: ignore[override]
         from modules import shared
 
-        return bool(shared.cmd_opts.api)
+        return bool(shared.cmd_opts.api or getattr(shared.cmd_opts, "nowebui", False))
 
     @contextmanager
     def turn(self, job: str) -> Iterator[None]:
@@ -121,7 +122,8 @@ def _accounts(text: str | None) -> dict[str, str]:
 def active_networks(prompt: str) -> Iterator[str]:
     """Load the `<lora:...>` and other networks that the prompt names, unload all others; yields the prompt without.
 
-    Must come before the prompt is encoded, since networks can change the text encoder.
+    Must come before the prompt is encoded, since networks can change the text encoder. Raises InputError for a LoRA
+    that is not there, which the hosts only print.
     """
     from modules import extra_networks
     from modules.processing import StableDiffusionProcessingTxt2Img
@@ -136,9 +138,35 @@ def active_networks(prompt: str) -> Iterator[str]:
     processing.scripts = None  # other extensions' scripts belong to generations
     try:
         extra_networks.activate(processing, networks)
+        loaded = {name for network in _loaded_loras() for name in (network.name, _mentioned(network))}
+        named = [parameters.items[0] for parameters in networks.get("lora", ()) if "networks" in sys.modules]
+        for name in named:
+            if name not in loaded:
+                raise InputError(f"The LoRA {name} that the prompt names cannot be loaded; check its name.")
         yield text
     finally:
         extra_networks.deactivate(processing, networks)
+
+
+def _loaded_loras() -> list[Any]:
+    """Of the built-in LoRA extension, whose module has this plain name in both hosts; it may be disabled."""
+    return list(getattr(sys.modules.get("networks"), "loaded_networks", ()))
+
+
+def _mentioned(network: Any) -> Any:
+    return getattr(network, "mentioned_name", None)
+
+
+def network_facts() -> list[Any]:
+    """What of the networks that are loaded now decides the numbers, for fingerprints."""
+    from modules import shared
+
+    facts: list[Any] = [getattr(shared.opts, "sd_hypernetwork", None)]
+    for network in _loaded_loras():
+        path = Path(getattr(network.network_on_disk, "filename", ""))
+        multipliers = [getattr(network, name, None) for name in ("te_multiplier", "unet_multiplier", "dyn_dim")]
+        facts.append((network.name, multipliers, path, file_version(path)))
+    return facts
 
 
 def prompt_at(prompt: str, strength: float) -> str:
