@@ -71,6 +71,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                 text = gr.Textbox(
                     label="Infotext",
                     lines=3,
+                    max_lines=6,
                     info="of the result; paste one of yours and press Use to get its prompt, drags and settings",
                     elem_id="dragtext_infotext",
                 )
