@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -259,10 +258,6 @@ class Jobs:
         except DragTextError as error:
             return error
         except Exception as error:
-            try:
-                self.host.check()
-            except DragTextError as reason:  # the model went away, and that is what broke
-                return reason
             log.exception("The edit %s failed", job.id)
             return _explained(error)
         return None
@@ -273,13 +268,17 @@ class Jobs:
         with self.host.lend(job.request.prompt, strength) as model:
             editor = self._editor(job, model)
             with editor.attached(model):
-                result = editor.drag(
-                    job.request.drags,
-                    mask=job.mask,
-                    settings=job.request.settings,
-                    on_progress=lambda event: self._report(job, event),
-                    should_stop=lambda: self._should_stop(job),
-                )
+                try:
+                    result = editor.drag(
+                        job.request.drags,
+                        mask=job.mask,
+                        settings=job.request.settings,
+                        on_progress=lambda event: self._report(job, event),
+                        should_stop=lambda: self._should_stop(job),
+                    )
+                except RuntimeError:
+                    self.host.check()  # a model that went away breaks with torch's words; say what happened
+                    raise
             job.infotext, job.fingerprint = write_infotext(result), model.fingerprint
         job.result = replace(result, rendering=result.rendering.with_model(None))
         if job.save:
@@ -293,14 +292,11 @@ class Jobs:
                 log.warning(job.note)
 
     def _editor(self, job: Job, model: Any) -> Editor:
-        digest = hashlib.sha256(job.picture.rgb.tobytes())
-        if job.picture.alpha is not None:
-            digest.update(job.picture.alpha.tobytes())
-        key = f"{model.fingerprint} {job.picture.rgb.shape} {digest.hexdigest()} {job.request.prompt}"
+        rgb, alpha = job.picture.rgb, job.picture.alpha
+        seen = (rgb.shape, rgb.tobytes(), b"" if alpha is None else alpha.tobytes())
+        key = cache.make_key(model.fingerprint, *seen, job.request.prompt)
         with self._changed:
-            editor = self._editors.pop(key, None) or Editor(
-                model, to_pil(job.picture.rgb, job.picture.alpha), job.request.prompt
-            )
+            editor = self._editors.pop(key, None) or Editor(model, to_pil(rgb, alpha), job.request.prompt)
             self._editors[key] = editor
             while len(self._editors) > KEPT_EDITORS:
                 self._editors.popitem(last=False)

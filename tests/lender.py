@@ -24,7 +24,7 @@ class Lender(Host):
         self.events: list[str] = []
         self.notices: list[Notice] = []
         self.gone: DragTextError | None = None
-        self.stop = False
+        self.stop = self.lent = False
         self.hold = threading.Event()  # edits wait in their turn until it is set
         self.hold.set()
         self.lock = threading.Lock()
@@ -43,13 +43,15 @@ class Lender(Host):
     @contextmanager
     def lend(self, prompt: str, strength: float) -> Iterator[Any]:
         self.events.append(f"lend {prompt}")
+        self.lent = True
         try:
             yield self.model
         finally:
+            self.lent = False
             self.events.append("returned")
 
     def check(self) -> None:
-        if self.gone is not None:
+        if self.lent and self.gone is not None:  # as in the hosts, which forget what they lent
             raise self.gone
 
     def show(self, notice: Notice) -> None:

@@ -40,6 +40,8 @@ def test_the_widened_autoencoder_is_the_same_function(embedded):
 def test_the_written_files_describe_the_model(embedded, tmp_path):
     from transformers import CLIPTextConfig, CLIPTokenizer
 
+    (tmp_path / "embedded-clip").mkdir()
+    (tmp_path / "embedded-clip" / "merges.txt").write_text("of another tokenizer")
     path, side, clip = export_checkpoint(embedded, tmp_path / "embedded.safetensors")
     weights = load_file(path)
     assert {name.split(".")[0] for name in weights} == {"model", "first_stage_model", "cond_stage_model"}

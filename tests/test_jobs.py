@@ -151,6 +151,16 @@ def test_a_model_that_goes_away_ends_the_edit_with_its_reason(jobs, host):
     assert host.events[-2:] == ["returned", "end"]
 
 
+def test_what_breaks_because_the_model_went_away_says_so(jobs, host):
+    def unload(_notice):
+        host.gone = ModelError("The checkpoint was unloaded.")
+        raise RuntimeError("Expected all tensors to be on the same device")
+
+    host.on_show = unload
+    job = finished(jobs.submit(picture(), request()))
+    assert (job.state, str(job.error)) == ("failed", "The checkpoint was unloaded.")
+
+
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [

@@ -77,7 +77,7 @@ class LdmModel(DiffusionModel):
     def encode_image(self, image: Tensor) -> LatentDistribution:
         def encode(dtype: torch.dtype) -> Tensor:
             posterior = self._model.encode_first_stage(image.to(self.device, dtype))
-            return torch.cat([posterior.mode(), posterior.std.expand_as(posterior.mode())]).float()
+            return torch.cat([posterior.mode(), posterior.std]).float()
 
         mean, std = self._finite(encode).chunk(2)
         scale = self._model.scale_factor

@@ -21,7 +21,7 @@ class UnknownBackend(WebUI):
 
     @contextmanager
     def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
-        raise ModelError("DragText does not support this WebUI's backend yet; use AUTOMATIC1111 1.10, Forge or Neo.")
+        raise ModelError("DragText does not support this WebUI's backend yet; use AUTOMATIC1111 1.10 or Forge.")
         yield  # pragma: no cover
 
 

@@ -82,6 +82,8 @@ def export_checkpoint(model: DiffusersModel, path: Path, dtype: torch.dtype = to
     weights = {name: tensor.detach().cpu().to(dtype).contiguous().clone() for name, tensor in weights.items()}
     clip = path.with_name(f"{path.stem}-clip")
     clip.mkdir(parents=True, exist_ok=True)
+    for name in ("vocab.json", "merges.txt"):  # of an earlier export, perhaps with another tokenizer
+        (clip / name).unlink(missing_ok=True)
     model.tokenizer.save_pretrained(clip)
     _write_vocabulary(model.tokenizer, clip)
     model.text_encoder.config.save_pretrained(clip)
