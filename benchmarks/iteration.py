@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,45 +182,58 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def pair(first: Iterator[None], second: Iterator[None], repeats: int, device: torch.device) -> tuple[list, list]:
-    """Times of the two loops' iterations in turn, after one warm-up each; set-up is part of the warm-up."""
-    for loop in (first, second):
-        next(loop)
-    times: tuple[list, list] = ([], [])
+def in_turn(loops: dict[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each of the calls, which take turns."""
+    times: dict[str, list[float]] = {kind: [] for kind in loops}
     for _ in range(repeats):
-        for loop, kept in zip((first, second), times):
-            kept.append(seconds(lambda loop=loop: next(loop), device))
+        for kind, work in loops.items():
+            times[kind].append(seconds(work, device))
     return times
+
+
+def against_published(model: DiffusionModel, size: int, masked: bool, repeats: int) -> dict[str, Any]:
+    """Our loop and the published one: times of `repeats` iterations in turn, after one warm-up each that tells the peak."""
+    makers = {"ours": our_iterations, "published": published_iterations}
+    loops, peaks = {}, {}
+    for kind, make in makers.items():
+        # Set-up and the first iteration. Ours comes first: the published loop leaves the weights' gradients behind.
+        with peak(model.device) as bytes_used:
+            loops[kind] = make(make_problem(model, size, masked, True, steps=repeats + 2))
+            next(loops[kind])
+        peaks[kind] = bytes_used[0]
+
+    def iterate(kind: str) -> None:
+        model.unet.requires_grad_(kind == "published")  # type: ignore[union-attr]
+        next(loops[kind])
+
+    times = in_turn({kind: partial(iterate, kind) for kind in loops}, repeats, model.device)
+    for loop in loops.values():
+        loop.close()  # type: ignore[attr-defined]
+    return {
+        "ratio": statistics.median(p / o for p, o in zip(times["published"], times["ours"])),
+        "seconds": {kind: statistics.median(values) for kind, values in times.items()},
+        "peak_bytes": peaks,
+    }
 
 
 def measure(model: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
     device = model.device
     results: dict[str, Any] = {"model": model.name, "image_size": size, "repeats": repeats, "device": str(device)}
     results["threads"] = torch.get_num_threads()
-
     for name, masked in (("no_mask", False), ("mask", True)):
-        ours, published, peaks = [], [], {"ours": [0], "published": [0]}
-        # The two want the U-Net in different states, so they alternate in whole short runs.
-        for _ in range(repeats):
-            for kind, make, kept in (("ours", our_iterations, ours), ("published", published_iterations, published)):
-                with peak(device) as bytes_used:
-                    loop = make(make_problem(model, size, masked, True, steps=100))
-                    next(loop)
-                    kept.append(seconds(lambda loop=loop: next(loop), device))
-                    loop.close()  # type: ignore[attr-defined]
-                peaks[kind].append(bytes_used[0])
-        next(our_iterations(make_problem(model, size, masked, True, steps=1)))  # freezes the weights again
-        results[name] = statistics.median(p / o for p, o in zip(published, ours))
-        results[f"{name}_seconds"] = {"ours": statistics.median(ours), "published": statistics.median(published)}
-        results[f"{name}_peak_bytes"] = {kind: max(values) for kind, values in peaks.items()}
+        facts = against_published(model, size, masked, repeats)
+        results[name] = facts["ratio"]
+        results[f"{name}_seconds"], results[f"{name}_peak_bytes"] = facts["seconds"], facts["peak_bytes"]
 
-    text, plain = pair(
-        our_iterations(make_problem(model, size, False, True, steps=1000)),
-        our_iterations(make_problem(model, size, False, False, steps=1000)),
-        4 * repeats,
-        device,
-    )
-    results["text_overhead"] = statistics.median(a / b for a, b in zip(text, plain)) - 1
+    pairs = 2 * repeats
+    loops = {
+        kind: our_iterations(make_problem(model, size, False, kind == "text", steps=pairs + 2))
+        for kind in ("text", "plain")
+    }
+    for loop in loops.values():
+        next(loop)  # set-up and warm-up
+    times = in_turn({kind: partial(next, loop) for kind, loop in loops.items()}, pairs, device)
+    results["text_overhead"] = statistics.median(a / b for a, b in zip(times["text"], times["plain"])) - 1
     results["phases"] = phases(model, size)
     return results
 

@@ -2,7 +2,7 @@
 
     python training/train_embedded.py all --work training/runs --export sdk/model/embedded
 
-Stages: autoencoder, latents, decoder, unet (with the text encoder), export. Each writes its checkpoint atomically every
+Stages: autoencoder, latents, unet (with the text encoder), export. Each writes its checkpoint atomically every
 minute and goes on from it, so a stopped run is started again with the same command. Recipe and results: README.md.
 """
 
@@ -16,16 +16,21 @@ import shutil
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, make_scene, object_mask, render
+from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, Scene, make_scene, object_mask, render
+from muon import make_optimisers
+from norms import neutralise
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 SAVE_EVERY = 60.0  # seconds
 TEXT_WIDTH = 128
+SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+NEUTRAL = 3.0  # see norms.py
 
 
 def save(state: dict, path: Path) -> None:
@@ -143,70 +148,120 @@ def autoencoder_batch(rng: np.random.Generator, whole: bool) -> tuple[torch.Tens
     return batch[:, :3] / 127.5 - 1, batch[:, 3:] / batch[:, 3:].mean()
 
 
-def train_autoencoder(work: Path, minutes: float, decoder_only: bool = False) -> None:
-    """Crowded crops, then whole images; L1 and L2 with colour and objects weighted up, a trace of KL, averaged weights.
+def small_picture(pixels: torch.Tensor) -> torch.Tensor:
+    """(n, 3, s / 8, s / 8): brightness and two colour differences of (n, 3, s, s) RGB, averaged over 8x8 pixels.
 
-    decoder_only: go on with the decoder on whole images, beside the U-Net's training: the latents stay what they were.
+    What the first three latent channels are drawn to: a latent that is a small picture is easier for the U-Net. Colour
+    is stretched, because few pixels have any.
     """
-    path = work / ("decoder.pt" if decoder_only else "autoencoder.pt")
-    model = new_autoencoder().to(memory_format=torch.channels_last)
-    if decoder_only:
-        model.load_state_dict(restore(work / "autoencoder.pt")["average"])
-        model.encoder.requires_grad_(False)
-        model.quant_conv.requires_grad_(False)
-    average = copy.deepcopy(model).requires_grad_(False)
-    peak = 1e-3 if decoder_only else 2e-3
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
-    state = restore(path)
-    step, spent = 0, 0.0
-    if state:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["spent"]
-    rng = np.random.default_rng([step, int(decoder_only)])
-    begin = saved = time.time()
-    recent: list[float] = []
+    mixed = torch.tensor([[0.5, 0.5, 0.5], [3.0, 0.0, -3.0], [-1.5, 3.0, -1.5]]).to(pixels)
+    return torch.einsum("oc,nchw->nohw", mixed, torch.nn.functional.avg_pool2d(pixels, 8))
 
-    def checkpoint(total: float) -> None:
-        weights = {"model": model.state_dict(), "average": average.state_dict()}
-        save({**weights, "optimiser": optimiser.state_dict(), "step": step, "spent": total}, path)
 
-    while spent + time.time() - begin < minutes * 60:
-        share = (spent + time.time() - begin) / (minutes * 60)
-        for group in optimiser.param_groups:
-            group["lr"] = float(peak * min(1.0, (step + 1) / 50) * max(0.03, 0.5 * (1 + np.cos(np.pi * share))))
-        # Crowded crops teach the local code for little time; but group normalisation sees a whole image's statistics
-        # in use, so the last part goes to whole images.
-        pixels, weight = autoencoder_batch(rng, whole=decoder_only or share > 0.65 or step % 8 == 7)
+def train_autoencoder(work: Path, minutes: float) -> None:
+    """L1 and L2 with colour and objects weighted up, the pull to a small picture, a trace of KL, averaged weights."""
+    model = new_autoencoder()
+    neutralise(model, NEUTRAL)
+    model = model.to(memory_format=torch.channels_last)
+    run = Run(work / "autoencoder.pt", model, make_optimisers(model, 3e-3, 2e-3), minutes, keep=0.995)
+    rng = np.random.default_rng(run.step)
+    while run.goes_on():
+        # Crowded crops teach the local code for little time; the last part also sees whole images' borders.
+        pixels, weight = autoencoder_batch(rng, whole=run.share > 0.85)
         posterior = model.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
-        decoded = model.decode(posterior.mode() + 0.1 * torch.randn_like(posterior.mean)).sample
+        decoded = model.decode(posterior.mean + 0.05 * torch.randn_like(posterior.mean)).sample
         error = decoded - pixels
         # Brightness is learnt within minutes; colour lags far behind unless it counts more.
         chroma = error - error.mean(dim=1, keepdim=True)
         loss = (weight * (error.abs() + 4 * error.square() + 8 * chroma.square())).mean()
         loss = loss + 1e-6 * posterior.kl().mean()
-        optimiser.zero_grad()
+        # Strong at first, when it shows the encoder the way and gives the decoder something to learn from.
+        pull = 0.02 + 0.5 * max(0.0, 1 - run.share / 0.3)
+        loss = loss + pull * (posterior.mean[:, :3] - small_picture(pixels)).square().mean()
+        run.learn(loss, error.detach().square().mean().item())
+
+
+class Run:
+    """One network's training against the clock: learning rates, averaged weights, checkpoints, going on from them.
+
+    minutes: the whole schedule's, those of earlier runs included. keep: of the moving average of the weights, per step.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        network: torch.nn.Module,
+        optimisers: list[torch.optim.Optimizer],
+        minutes: float,
+        keep: float,
+    ) -> None:
+        self.path, self.network, self.optimisers = path, network, optimisers
+        self.seconds, self.keep = minutes * 60, keep
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
+        self.step, self.spent = 0, 0.0
+        self.recent: list[float] = []
+        if state := restore(path):
+            network.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            for optimiser, kept in zip(optimisers, state["optimisers"]):
+                optimiser.load_state_dict(kept)
+            self.step, self.spent = state["step"], state["spent"]
+        self.begin = self.saved = time.time()
+
+    @property
+    def share(self) -> float:
+        """Of the schedule that is over, 0 to 1."""
+        return min(1.0, (self.spent + time.time() - self.begin) / self.seconds)
+
+    def goes_on(self) -> bool:
+        """Whether another step is due; sets its learning rates: a short rise, then half a cosine."""
+        share = self.share
+        if share >= 1:
+            self._save()
+            return False
+        factor = min(1.0, (self.step + 1) / 50) * max(0.03, 0.5 * (1 + np.cos(np.pi * share)))
+        for optimiser, peak in zip(self.optimisers, self.peaks):
+            optimiser.param_groups[0]["lr"] = float(peak * factor)
+        return True
+
+    def learn(self, loss: torch.Tensor, told: float) -> None:
+        """One step. told: the number whose mean over the last hundred steps is printed."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        follow(average, model, min(0.995, step / (step + 20)))
-        recent.append(error.detach().square().mean().item())
-        if step % 100 == 0:
-            psnr = 10 * np.log10(4 / np.mean(recent[-100:]))
-            print(f"autoencoder step {step} loss {loss.item():.4f} psnr {psnr:.1f} share {share:.2f}", flush=True)
-        if time.time() - saved > SAVE_EVERY:
-            saved = time.time()
-            checkpoint(spent + saved - begin)
-    checkpoint(minutes * 60)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.step += 1
+        keep = min(self.keep, self.step / (self.step + 20))
+        with torch.no_grad():
+            for slow, fast in zip(self.average.parameters(), self.network.parameters()):
+                slow.lerp_(fast, 1 - keep)
+        self.recent = [*self.recent[-99:], told]
+        if self.step % 100 == 0:
+            print(f"{self.path.stem} step {self.step}: {np.mean(self.recent):.5f}, {self.share:.2f} over", flush=True)
+        if time.time() - self.saved > SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        now = time.time()
+        self.spent, self.begin, self.saved = self.spent + now - self.begin, now, now
+        save(
+            {
+                "model": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "step": self.step,
+                "spent": self.spent,
+            },
+            self.path,
+        )
 
 
-@torch.no_grad()
-def follow(average: torch.nn.Module, model: torch.nn.Module, keep: float) -> None:
-    """Exponential moving average of the weights."""
-    for slow, fast in zip(average.parameters(), model.parameters()):
-        slow.lerp_(fast, 1 - keep)
+def training_scene(number: int) -> Scene:
+    """Every second one has a single object: those show most clearly what a shape is."""
+    return make_scene(number, count=1 if number % 2 else None)
 
 
 @torch.no_grad()
@@ -223,48 +278,38 @@ def cache_latents(work: Path, count: int) -> None:
     model.load_state_dict(restore(work / "autoencoder.pt")["average"])
     latents = []
     for start in range(0, count, 4):
-        images = np.stack([render(make_scene(seed)) for seed in range(start, min(start + 4, count))])
+        images = np.stack([render(training_scene(number)) for number in range(start, min(start + 4, count))])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents.append(model.encode(pixels).latent_dist.mean)
         if start % 200 == 0:
             print("latents", start, flush=True)
     stacked = torch.cat(latents)
-    save({"latents": stacked, "scale": 1 / stacked.std().item()}, path)
+    mean, std = stacked.mean((0, 2, 3), keepdim=True), stacked.std((0, 2, 3), keepdim=True)
+    save({"latents": (stacked - mean) / std, "mean": mean[0, :, 0, 0], "std": std[0, :, 0, 0]}, path)
+
+
+@torch.no_grad()
+def standardise(model: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Fold (4,) means and deviations of the latent's channels into the 1x1 convolutions: then all weigh the same."""
+    into, back = model.quant_conv, model.post_quant_conv
+    into.weight[:4] /= std[:, None, None, None]
+    into.bias[:4] = (into.bias[:4] - mean) / std
+    into.bias[4:] -= 2 * std.log()  # the variance's logarithm
+    back.bias += back.weight[:, :, 0, 0] @ mean
+    back.weight *= std[None, :, None, None]
 
 
 def train_unet(work: Path, minutes: float, batch: int) -> None:
-    """Noise prediction with min-SNR weighting, prompt dropout and an exponential moving average."""
-    cached = restore(work / "latents.pt")
-    latents = cached["latents"] * cached["scale"]
+    """The U-Net and its text encoder: v-prediction, prompt dropout, averaged weights."""
+    latents = restore(work / "latents.pt")["latents"]
     tokenizer = build_tokenizer(work / "tokenizer")
-    scenes = [make_scene(seed) for seed in range(len(latents))]
-    abar = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
-
+    scenes = [training_scene(number) for number in range(len(latents))]
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     unet = new_unet().to(memory_format=torch.channels_last)
-    text_encoder = new_text_encoder(tokenizer)
-    models = torch.nn.ModuleDict({"unet": unet, "text": text_encoder})
-    average = copy.deepcopy(models).requires_grad_(False)
-    optimiser = torch.optim.AdamW(models.parameters(), lr=1e-3, weight_decay=1e-3)
-    path = work / "unet.pt"
-    state = restore(path)
-    step, spent = 0, 0.0
-    if state:
-        models.load_state_dict(state["models"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["spent"]
-    generator = torch.Generator().manual_seed(step)
-    begin = saved = time.time()
-    losses: list[float] = []
-
-    def checkpoint(total: float) -> None:
-        state = {"models": models.state_dict(), "average": average.state_dict()}
-        save({**state, "optimiser": optimiser.state_dict(), "step": step, "spent": total}, path)
-
-    while spent + time.time() - begin < minutes * 60:
-        share = (spent + time.time() - begin) / (minutes * 60)
-        for group in optimiser.param_groups:
-            group["lr"] = float(1e-3 * min(1.0, (step + 1) / 100) * max(0.05, 0.5 * (1 + np.cos(np.pi * share))))
+    models = torch.nn.ModuleDict({"unet": unet, "text": new_text_encoder(tokenizer)})
+    run = Run(work / "unet.pt", models, make_optimisers(models, 3e-3, 1e-3), minutes, keep=0.995)
+    generator = torch.Generator().manual_seed(run.step)
+    while run.goes_on():
         picked = torch.randint(0, len(latents), (batch,), generator=generator)
         clean = latents[picked]
         dice = torch.rand(batch, generator=generator).tolist()
@@ -274,27 +319,9 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
         noise = torch.randn(clean.shape, generator=generator)
         level = abar[timesteps][:, None, None, None]
         noisy = (level.sqrt() * clean + (1 - level).sqrt() * noise).to(memory_format=torch.channels_last)
-        embedding = text_encoder(tokens).last_hidden_state
-        predicted = unet(noisy, timesteps, embedding).sample
-        snr = abar[timesteps] / (1 - abar[timesteps])
-        weight = (snr.clamp(max=5.0) / snr)[:, None, None, None]
-        loss = (weight * (predicted - noise).square()).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        with torch.no_grad():
-            keep = min(0.99, step / (step + 20))
-            for slow, fast in zip(average.parameters(), models.parameters()):
-                slow.lerp_(fast, 1 - keep)
-        losses.append(loss.item())
-        if step % 50 == 0:
-            print(f"unet step {step} loss {np.mean(losses[-50:]):.4f} share {share:.2f}", flush=True)
-        if time.time() - saved > SAVE_EVERY:
-            saved = time.time()
-            checkpoint(spent + saved - begin)
-    checkpoint(minutes * 60)
+        predicted = unet(noisy, timesteps, models["text"](tokens).last_hidden_state).sample
+        loss = (predicted - level.sqrt() * noise + (1 - level).sqrt() * clean).square().mean()
+        run.learn(loss, loss.item())
 
 
 def export(work: Path, target: Path) -> None:
@@ -303,19 +330,14 @@ def export(work: Path, target: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer = build_tokenizer(folder / "tokenizer")
     vae = new_autoencoder()
-    decoder = work / "decoder.pt"
-    vae.load_state_dict(restore(decoder if decoder.exists() else work / "autoencoder.pt")["average"])
-    vae.register_to_config(scaling_factor=round(restore(work / "latents.pt")["scale"], 5))
+    vae.load_state_dict(restore(work / "autoencoder.pt")["average"])
+    cached = restore(work / "latents.pt")
+    standardise(vae, cached["mean"], cached["std"])
+    vae.register_to_config(scaling_factor=1.0)
     models = torch.nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)})
     models.load_state_dict(restore(work / "unet.pt")["average"])
-    DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
+    rest = {"prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    DDIMScheduler(**SCHEDULE, **rest).save_pretrained(folder / "scheduler")
     for name, module, file in (
         ("vae", vae, "diffusion_pytorch_model.safetensors"),
         ("unet", models["unet"], "diffusion_pytorch_model.safetensors"),
@@ -344,11 +366,10 @@ def export(work: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("autoencoder", "latents", "decoder", "unet", "export", "all"))
+    parser.add_argument("stage", choices=("autoencoder", "latents", "unet", "export", "all"))
     parser.add_argument("--work", type=Path, default=Path("training/runs"))
     parser.add_argument("--export", type=Path, default=Path("sdk/model/embedded"))
     parser.add_argument("--autoencoder-minutes", type=float, default=60)
-    parser.add_argument("--decoder-minutes", type=float, default=30)
     parser.add_argument("--unet-minutes", type=float, default=180)
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
@@ -359,8 +380,6 @@ def main() -> None:
         train_autoencoder(arguments.work, arguments.autoencoder_minutes)
     if arguments.stage in ("latents", "all"):
         cache_latents(arguments.work, arguments.scenes)
-    if arguments.stage in ("decoder", "all"):
-        train_autoencoder(arguments.work, arguments.decoder_minutes, decoder_only=True)
     if arguments.stage in ("unet", "all"):
         train_unet(arguments.work, arguments.unet_minutes, arguments.batch)
     if arguments.stage in ("export", "all"):
