@@ -192,7 +192,7 @@ def in_turn(loops: dict[str, Callable[[], Any]], repeats: int, device: torch.dev
 
 
 def against_published(model: DiffusionModel, size: int, masked: bool, repeats: int) -> dict[str, Any]:
-    """Our loop and the published one: times of `repeats` iterations in turn, after one warm-up each that tells the peak."""
+    """Our loop and the published one: `repeats` iterations in turn, after one warm-up each that tells the peak."""
     makers = {"ours": our_iterations, "published": published_iterations}
     loops, peaks = {}, {}
     for kind, make in makers.items():

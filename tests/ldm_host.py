@@ -267,11 +267,12 @@ def forge_engine(model: LatentDiffusion) -> Any:
     """The engine that Forge keeps in `shared.sd_model`."""
     with torch.inference_mode():
         alphas = model.alphas_cumprod.clone()
+    predicts = "v_prediction" if model.parameterization == "v" else "epsilon"
     kmodel = SimpleNamespace(
         diffusion_model=ForgeUNet(model.model.diffusion_model),
         storage_dtype=torch.float32,
         computation_dtype=torch.float32,
-        predictor=SimpleNamespace(alphas_cumprod=alphas, prediction_type="epsilon"),
+        predictor=SimpleNamespace(alphas_cumprod=alphas, prediction_type=predicts),
         memory_required=lambda shape: 1000.0 * shape[0] * shape[2] * shape[3],
     )
     objects = Objects(

@@ -51,7 +51,9 @@ class LdmModel(DiffusionModel):
         alphas = getattr(model, "alphas_cumprod_original", model.alphas_cumprod)
         self.alphas_cumprod = alphas.detach().to("cpu", torch.float64)
         self.prediction_type: PredictionType = "v_prediction" if model.parameterization == "v" else "epsilon"
-        self.native_resolution = 768 if self.prediction_type == "v_prediction" else 8 * int(model.image_size)
+        # The configurations of 2.x for 768 px say 64, as those for 512 px do.
+        is_768 = self.prediction_type == "v_prediction" and getattr(model, "is_sd2", False)
+        self.native_resolution = 768 if is_768 else 8 * int(model.image_size)
         self.fingerprint, self.name = fingerprint, name
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class ForgeModel(DiffusionModel):
         self.prediction_type: PredictionType = (
             "v_prediction" if predictor.prediction_type == "v_prediction" else "epsilon"
         )
-        self.native_resolution = 768 if self.prediction_type == "v_prediction" else 512
+        is_768 = self.prediction_type == "v_prediction" and getattr(engine, "is_sd2", False)
+        self.native_resolution = 768 if is_768 else 512
         self.fingerprint, self.name = fingerprint, name
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:

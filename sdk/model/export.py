@@ -88,7 +88,8 @@ def export_checkpoint(model: DiffusersModel, path: Path, dtype: torch.dtype = to
     _write_vocabulary(model.tokenizer, clip)
     model.text_encoder.config.save_pretrained(clip)
     description = yaml.safe_dump(_description(model, widths, clip.absolute()), sort_keys=False)
-    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata={"format": "pt"}))
+    metadata = {"format": "pt", "modelspec.prediction_type": model.prediction_type}
+    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
     side = write_atomically(path.with_suffix(".yaml"), lambda temporary: temporary.write_text(description))
     return [path, side, clip]
 
