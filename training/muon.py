@@ -15,15 +15,17 @@ from torch import Tensor, nn
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """The nearest orthogonal matrix, roughly: singular values of (m, n) `matrix` come out between 0.7 and 1.2.
 
-    Newton-Schulz iteration with the published quintic's coefficients.
+    Newton-Schulz iteration with the published quintic's coefficients. It runs on the small square Gram matrix: the
+    factors commute, so their product is applied to the long side once, at the end.
     """
+    wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix / (matrix.norm() + 1e-7)
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
+    gram = x @ x.T if wide else x.T @ x
+    total = identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for _ in range(steps):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
-    return x if wide else x.T
+        factor = torch.addmm(3.4445 * identity - 4.775 * gram, gram, gram, alpha=2.0315)
+        total, gram = factor @ total, factor @ gram @ factor
+    return total @ x if wide else x @ total
 
 
 class Muon(torch.optim.Optimizer):
