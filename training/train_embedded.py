@@ -160,6 +160,8 @@ def small_picture(pixels: torch.Tensor) -> torch.Tensor:
 
 def train_autoencoder(work: Path, minutes: float) -> None:
     """L1 and L2 with colour and objects weighted up, the pull to a small picture, a trace of KL, averaged weights."""
+    if (work / "latents.pt").exists():
+        return  # they belong to the weights as they are
     model = new_autoencoder()
     neutralise(model, NEUTRAL)
     model = model.to(memory_format=torch.channels_last)
