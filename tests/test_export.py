@@ -12,6 +12,7 @@ from dragtext import sdk
 from dragtext.sdk import cli
 from dragtext.sdk.model.export import export_checkpoint, widened_autoencoder
 from dragtext.sdk.model.load import EMBEDDED
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 
@@ -61,6 +62,9 @@ def test_the_written_files_describe_the_model(embedded, tmp_path):
     assert weights["first_stage_model.encoder.conv_in.weight"].shape[0] == vae["ch"]
     assert vae["ch"] % 32 == 0
     assert parameters["scale_factor"] == embedded.latent_scale
+    assert parameters["parameterization"] == "v"
+    with safe_open(path, "pt") as file:  # where the yaml gets lost
+        assert file.metadata()["modelspec.prediction_type"] == embedded.prediction_type == "v_prediction"
     # The WebUIs' older transformers read these two, and newer ones write tokenizer.json alone.
     source = EMBEDDED / "tokenizer"
     assert json.loads((clip / "vocab.json").read_text()) == json.loads((source / "vocab.json").read_text())

@@ -109,6 +109,18 @@ def test_the_same_numbers_as_the_diffusers_backend(host, reference):
     assert outcome is None
 
 
+@pytest.mark.parametrize("is_sd2", [False, True])
+def test_only_the_second_generation_predicting_v_is_made_for_768(host, is_sd2):
+    if isinstance(host, A1111):
+        host.whole.parameterization, host.whole.is_sd2 = "v", is_sd2
+        expected = 768 if is_sd2 else 8 * host.whole.image_size
+    else:
+        host.engine.forge_objects.unet.model.predictor.prediction_type, host.engine.is_sd2 = "v_prediction", is_sd2
+        expected = 768 if is_sd2 else 512
+    with host.lend(PROMPT, 0.7) as model:
+        assert (model.prediction_type, model.native_resolution) == ("v_prediction", expected)
+
+
 def compare(host, reference, expected_text, image):
     with host.lend(PROMPT, 0.7) as model:
         text = model.encode_text(PROMPT)
