@@ -1,10 +1,13 @@
 """What the embedded model's training rests on; the training itself is judged by its results (`benchmarks/`)."""
 
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, HELD_OUT, object_mask
 from torch import nn
 
 TRAINING = Path(__file__).parent.parent / "training"
@@ -16,7 +19,7 @@ def training(monkeypatch):
     import train_embedded
 
     yield train_embedded
-    for name in ("train_embedded", "muon", "norms"):
+    for name in ("train_embedded", "muon", "norms", "reading"):
         sys.modules.pop(name, None)
 
 
@@ -117,3 +120,64 @@ def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
     assert finished.share == 1.0
     assert torch.equal(finished.network[0].weight, again.network[0].weight)
     assert torch.equal(finished.average[0].bias, again.average[0].bias)
+
+
+def test_close_scenes_are_training_scenes_of_their_own(training):
+    fits = 0
+    for number in range(60):
+        scene = training.close_scene(number)
+        assert scene == training.close_scene(number)
+        (item,) = scene.objects
+        assert (item.colour, item.shape) not in HELD_OUT
+        assert training.CLOSE_FROM <= scene.seed < FIRST_EVALUATION_SEED
+        assert training.render(scene).shape == (128, 128, 3)
+        mask = object_mask(item, 128)
+        border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+        if item.reach <= 58:
+            fits += 1
+            assert not border
+    assert fits > 40
+
+
+def test_labels_say_what_lies_where(training):
+    from reading import CLASSES, scene_labels
+
+    for number in range(20):
+        scene = training.training_scene(number)
+        labels = scene_labels(scene)
+        assert labels.shape == (3, 32, 32)
+        assert all(labels[kind].min() >= 0 and labels[kind].max() < count for kind, count in enumerate(CLASSES))
+        # The topmost object is seen whole; where it lies, all three labels are its own.
+        top = scene.objects[-1]
+        covered = object_mask(top, 256).reshape(32, 8, 32, 8).mean((1, 3)) > 0.5
+        assert covered.any()
+        assert all(len(np.unique(labels[kind][covered])) == 1 for kind in range(3))
+        free = ~np.any([object_mask(o, 256) for o in scene.objects], axis=0).reshape(32, 8, 32, 8).any((1, 3))
+        assert not labels[:, free].any()
+    shapes = {training.training_scene(n).objects[-1].shape: n for n in range(60)}
+    assert len({int(scene_labels(training.training_scene(n))[0].max()) for n in shapes.values()}) >= len(shapes) - 1
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_readers_teach_the_network_they_read(training, side):
+    from reading import CLASSES, Reading
+
+    torch.manual_seed(0)
+    unet = training.new_unet()
+    reading = Reading(unet)
+    labels = torch.randint(0, 7, (2, 3, side, side))
+
+    def loss(weight):
+        unet(torch.randn(2, 4, side, side), torch.tensor([10, 700]), torch.randn(2, 77, training.TEXT_WIDTH))
+        return reading.loss(labels, weight)
+
+    loss(torch.ones(2)).backward()
+    assert unet.conv_in.weight.grad.abs().sum() > 0
+    assert unet.up_blocks[3].resnets[0].conv1.weight.grad is None  # behind what is read
+    with torch.no_grad():
+        for reader in reading.readers:
+            reader.weight.zero_()
+            reader.bias.zero_()
+    # Readers that know nothing: the entropy of each kind, for both of them, times the pictures' mean weight.
+    know_nothing = 2 * sum(math.log(count) for count in CLASSES)
+    assert loss(torch.tensor([1.0, 0.0])).item() == pytest.approx(know_nothing / 2, rel=1e-4)

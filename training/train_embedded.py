@@ -15,6 +15,8 @@ import re
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, Scene, make_scene, object_mask, render
 from muon import make_optimisers
 from norms import neutralise
+from reading import Reading, scene_labels
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -31,6 +34,8 @@ SAVE_EVERY = 60.0  # seconds
 TEXT_WIDTH = 128
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 NEUTRAL = 3.0  # see norms.py
+CLOSE_SIZE = 128  # side of a close scene, pixels
+CLOSE_FROM = 500_000  # close scenes' first seed: no other training scene has it
 
 
 def save(state: dict, path: Path) -> None:
@@ -266,28 +271,49 @@ def training_scene(number: int) -> Scene:
     return make_scene(number, count=1 if number % 2 else None)
 
 
-@torch.no_grad()
-def cache_latents(work: Path, count: int) -> None:
-    """Posterior means of `count` training scenes.
+def close_scene(number: int) -> Scene:
+    """A single object in a picture half as wide: a quarter of the work, and no less of what is hard to learn."""
+    scene = make_scene(CLOSE_FROM + number, count=1)
+    (item,) = scene.objects
+    margin = min(item.reach + 6, CLOSE_SIZE / 2)
+    x, y = (float(v) for v in np.random.default_rng([number, 3]).uniform(margin, CLOSE_SIZE - margin, 2))
+    return replace(scene, size=CLOSE_SIZE, objects=(replace(item, centre=(x, y)),))
 
-    At the model's own size: cropping larger ones at random would give more positions for the same encoding, but the
+
+def cache_latents(work: Path, count: int, close_count: int) -> None:
+    """Posterior means of `count` training scenes and of `close_count` close ones, in deviations of the former.
+
+    Whole pictures: cropping larger ones at random would give more positions for the same encoding, but the
     autoencoder's padding marks a picture's border, and a U-Net that seldom sees the mark paints stripes there.
     """
-    path = work / "latents.pt"
-    if path.exists():
-        return
+    path, close_path = work / "latents.pt", work / "close.pt"
     model = new_autoencoder().eval()
     model.load_state_dict(restore(work / "autoencoder.pt")["average"])
+    if not path.exists():
+        latents = encode_scenes(model, training_scene, count)
+        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+        save({"latents": in_deviations(latents, mean, std), "mean": mean, "std": std}, path)
+    if not close_path.exists():
+        kept = restore(path)
+        latents = encode_scenes(model, close_scene, close_count)
+        save({"latents": in_deviations(latents, kept["mean"], kept["std"])}, close_path)
+
+
+@torch.no_grad()
+def encode_scenes(model: AutoencoderKL, scene: Callable[[int], Scene], count: int) -> torch.Tensor:
+    """(count, 4, h, w): the posterior means of scenes 0 to count - 1."""
     latents = []
     for start in range(0, count, 4):
-        images = np.stack([render(training_scene(number)) for number in range(start, min(start + 4, count))])
+        images = np.stack([render(scene(number)) for number in range(start, min(start + 4, count))])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents.append(model.encode(pixels).latent_dist.mean)
-        if start % 200 == 0:
+        if start % 400 == 0:
             print("latents", start, flush=True)
-    stacked = torch.cat(latents)
-    mean, std = stacked.mean((0, 2, 3), keepdim=True), stacked.std((0, 2, 3), keepdim=True)
-    save({"latents": (stacked - mean) / std, "mean": mean[0, :, 0, 0], "std": std[0, :, 0, 0]}, path)
+    return torch.cat(latents)
+
+
+def in_deviations(latents: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    return (latents - mean[:, None, None]) / std[:, None, None]
 
 
 @torch.no_grad()
@@ -301,29 +327,58 @@ def standardise(model: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> 
     back.weight *= std[None, :, None, None]
 
 
+@dataclass
+class Lesson:
+    """Pictures of one size that the U-Net learns from. latents: (n, 4, h, w); labels: see `scene_labels`."""
+
+    latents: torch.Tensor
+    scenes: list[Scene]
+    labels: torch.Tensor
+
+    @classmethod
+    def of(cls, path: Path, scene: Callable[[int], Scene]) -> Lesson:
+        latents = restore(path)["latents"]
+        scenes = [scene(number) for number in range(len(latents))]
+        return cls(latents, scenes, torch.from_numpy(np.stack([scene_labels(s) for s in scenes])))
+
+    def pick(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, list[str], torch.Tensor]:
+        """Latents, captions (a tenth of them empty, so that guidance works) and labels of `count` scenes."""
+        picked = torch.randint(0, len(self.latents), (count,), generator=generator)
+        dice = torch.rand(count, generator=generator).tolist()
+        captions = [
+            "" if die < 0.1 else self.scenes[i].describe(places=die < 0.5) for i, die in zip(picked.tolist(), dice)
+        ]
+        return self.latents[picked], captions, self.labels[picked]
+
+
 def train_unet(work: Path, minutes: float, batch: int) -> None:
-    """The U-Net and its text encoder: v-prediction, prompt dropout, averaged weights."""
-    latents = restore(work / "latents.pt")["latents"]
+    """The U-Net and its text encoder: v-prediction, prompt dropout, perturbed inputs, a second teacher (reading.py)."""
     tokenizer = build_tokenizer(work / "tokenizer")
-    scenes = [training_scene(number) for number in range(len(latents))]
+    whole = Lesson.of(work / "latents.pt", training_scene)
+    close = Lesson.of(work / "close.pt", close_scene)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     unet = new_unet().to(memory_format=torch.channels_last)
-    models = torch.nn.ModuleDict({"unet": unet, "text": new_text_encoder(tokenizer)})
+    reading = Reading(unet)
+    models = torch.nn.ModuleDict({"unet": unet, "text": new_text_encoder(tokenizer), "reading": reading})
     run = Run(work / "unet.pt", models, make_optimisers(models, 3e-3, 1e-3), minutes, keep=0.995)
     generator = torch.Generator().manual_seed(run.step)
     while run.goes_on():
-        picked = torch.randint(0, len(latents), (batch,), generator=generator)
-        clean = latents[picked]
-        dice = torch.rand(batch, generator=generator).tolist()
-        captions = ["" if die < 0.1 else scenes[i].describe(places=die < 0.5) for i, die in zip(picked.tolist(), dice)]
+        # Close pictures cost a quarter and teach as much; the end is for the size that counts.
+        near = run.share < 0.8 and torch.rand((), generator=generator) < 0.75
+        clean, captions, labels = (close if near else whole).pick(batch, generator)
         tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
         timesteps = torch.randint(0, 1000, (batch,), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         level = abar[timesteps][:, None, None, None]
-        noisy = (level.sqrt() * clean + (1 - level).sqrt() * noise).to(memory_format=torch.channels_last)
-        predicted = unet(noisy, timesteps, models["text"](tokens).last_hidden_state).sample
-        loss = (predicted - level.sqrt() * noise + (1 - level).sqrt() * clean).square().mean()
-        run.learn(loss, loss.item())
+        # A little more noise than the time step says (Ning et al., 2023, arXiv 2301.11706): a drag leaves some, too.
+        more = 0.3 * torch.randn(batch, 1, 1, 1, generator=generator) * torch.randn(clean.shape, generator=generator)
+        noisy = level.sqrt() * clean + (1 - level).sqrt() * (noise + more)
+        text = models["text"](tokens).last_hidden_state
+        predicted = unet(noisy.to(memory_format=torch.channels_last), timesteps, text).sample
+        error = (predicted - level.sqrt() * noise + (1 - level).sqrt() * clean).square().mean()
+        # What can't be seen for noise can't be read either.
+        seen = level / (level + 0.2 * (1 - level))
+        run.learn(error + 0.05 * reading.loss(labels, seen.flatten()), error.item())
 
 
 def export(work: Path, target: Path) -> None:
@@ -337,7 +392,8 @@ def export(work: Path, target: Path) -> None:
     standardise(vae, cached["mean"], cached["std"])
     vae.register_to_config(scaling_factor=1.0)
     models = torch.nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)})
-    models.load_state_dict(restore(work / "unet.pt")["average"])
+    average = restore(work / "unet.pt")["average"]
+    models.load_state_dict({name: value for name, value in average.items() if not name.startswith("reading.")})
     rest = {"prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     DDIMScheduler(**SCHEDULE, **rest).save_pretrained(folder / "scheduler")
     for name, module, file in (
@@ -374,6 +430,7 @@ def main() -> None:
     parser.add_argument("--autoencoder-minutes", type=float, default=60)
     parser.add_argument("--unet-minutes", type=float, default=180)
     parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--close-scenes", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -381,7 +438,7 @@ def main() -> None:
     if arguments.stage in ("autoencoder", "all"):
         train_autoencoder(arguments.work, arguments.autoencoder_minutes)
     if arguments.stage in ("latents", "all"):
-        cache_latents(arguments.work, arguments.scenes)
+        cache_latents(arguments.work, arguments.scenes, arguments.close_scenes)
     if arguments.stage in ("unet", "all"):
         train_unet(arguments.work, arguments.unet_minutes, arguments.batch)
     if arguments.stage in ("export", "all"):
