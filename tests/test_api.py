@@ -19,6 +19,7 @@ from .test_jobs import QUICK, picture
 fastapi = pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")
 api = pytest.importorskip("dragtext.extension.api")
+bodies = pytest.importorskip("dragtext.extension.bodies")
 
 SETTINGS = {**QUICK, "lora_steps": 0}
 
@@ -193,7 +194,7 @@ def test_bodies_that_cannot_be_read(client, content, kind, status, words):
 
 
 def test_bodies_that_are_too_large(client, monkeypatch):
-    monkeypatch.setattr(api, "MAX_BODY", 2**20)
+    monkeypatch.setattr(bodies, "MAX_BODY", 2**20)
     refused(client.post("/dragtext/v1/edits", json=edit(prompt="x" * 2**20)), 413, "larger than 1 MB")
 
     def endless():
