@@ -17,7 +17,7 @@ _PARTS = {"face": ("mouth", "left eye", "right eye"), "car": ("cabin", "front wh
 DEMO_SETTINGS: dict[str, dict[str, float | int]] = {
     "dragdiffusion": {"lr": 0.08, "steps": 30, "lora_steps": 0},
     "dragnoise": {"lr": 0.1, "steps": 40, "lora_steps": 0},
-    "freedrag": {"lr": 0.03, "steps": 60, "expected_loss": 0.3, "lora_steps": 0},
+    "freedrag": {"lr": 0.08, "steps": 60, "expected_loss": 4.0, "lora_steps": 0},
     "gooddrag": {"tracks_per_level": 4, "lora_steps": 0},
 }
 
