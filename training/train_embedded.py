@@ -35,7 +35,7 @@ TEXT_WIDTH = 128
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 NEUTRAL = 3.0  # see norms.py
 CLOSE_SIZE = 128  # side of a close scene, pixels
-CLOSE_FROM = 500_000  # close scenes' first seed: no other training scene has it
+CLOSE_FROM = 500_000  # close scenes' first seed, far above the whole ones'
 
 
 def save(state: dict, path: Path) -> None:
