@@ -27,7 +27,7 @@ def training(monkeypatch):
     import train_embedded
 
     yield train_embedded
-    for name in ("train_embedded", "muon", "norms", "reading"):
+    for name in ("train_embedded", "lessons", "muon", "norms", "reading"):
         sys.modules.pop(name, None)
 
 
@@ -131,13 +131,15 @@ def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
 
 
 def test_close_scenes_are_training_scenes_of_their_own(training):
+    from lessons import CLOSE_FROM
+
     fits = 0
     for number in range(60):
         scene = training.close_scene(number)
         assert scene == training.close_scene(number)
         (item,) = scene.objects
         assert (item.colour, item.shape) not in HELD_OUT
-        assert training.CLOSE_FROM <= scene.seed < FIRST_EVALUATION_SEED
+        assert CLOSE_FROM <= scene.seed < FIRST_EVALUATION_SEED
         assert training.render(scene).shape == (128, 128, 3)
         mask = object_mask(item, 128)
         border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
@@ -145,6 +147,16 @@ def test_close_scenes_are_training_scenes_of_their_own(training):
             fits += 1
             assert not border
     assert fits > 40
+
+
+def test_time_steps_reach_both_ends_and_favour_the_middle(training):
+    drawn = training.draw_timesteps(20_000, torch.Generator().manual_seed(0))
+    tenths = torch.histc(drawn.float(), 10, 0, 1000) / len(drawn)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+    # Half of them are even: a twentieth in every tenth. The other half has its most near 0.57.
+    assert tenths.min() > 0.045
+    assert tenths[4:8].sum() > 0.5
 
 
 def test_labels_say_what_lies_where(training):

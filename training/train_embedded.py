@@ -16,7 +16,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, Scene, make_scene, object_mask, render
+from lessons import Lesson, close_scene, training_scene
 from muon import make_optimisers
 from norms import neutralise
-from reading import Reading, scene_labels
+from reading import Reading
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -34,8 +34,6 @@ SAVE_EVERY = 60.0  # seconds
 TEXT_WIDTH = 128
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 NEUTRAL = 3.0  # see norms.py
-CLOSE_SIZE = 128  # side of a close scene, pixels
-CLOSE_FROM = 500_000  # close scenes' first seed, far above the whole ones'
 
 
 def save(state: dict, path: Path) -> None:
@@ -266,20 +264,6 @@ class Run:
         )
 
 
-def training_scene(number: int) -> Scene:
-    """Every second one has a single object: those show most clearly what a shape is."""
-    return make_scene(number, count=1 if number % 2 else None)
-
-
-def close_scene(number: int) -> Scene:
-    """A single object in a picture half as wide: a quarter of the work, and no less of what is hard to learn."""
-    scene = make_scene(CLOSE_FROM + number, count=1)
-    (item,) = scene.objects
-    margin = min(item.reach + 6, CLOSE_SIZE / 2)
-    x, y = (float(v) for v in np.random.default_rng([number, 3]).uniform(margin, CLOSE_SIZE - margin, 2))
-    return replace(scene, size=CLOSE_SIZE, objects=(replace(item, centre=(x, y)),))
-
-
 def cache_latents(work: Path, count: int, close_count: int) -> None:
     """Posterior means of `count` training scenes and of `close_count` close ones, in deviations of the former.
 
@@ -327,28 +311,16 @@ def standardise(model: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> 
     back.weight *= std[None, :, None, None]
 
 
-@dataclass
-class Lesson:
-    """Pictures of one size that the U-Net learns from. latents: (n, 4, h, w); labels: see `scene_labels`."""
+def draw_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
+    """(count,) of 0 to 999: half of them even, half near the middle, where shapes are decided.
 
-    latents: torch.Tensor
-    scenes: list[Scene]
-    labels: torch.Tensor
-
-    @classmethod
-    def of(cls, path: Path, scene: Callable[[int], Scene]) -> Lesson:
-        latents = restore(path)["latents"]
-        scenes = [scene(number) for number in range(len(latents))]
-        return cls(latents, scenes, torch.from_numpy(np.stack([scene_labels(s) for s in scenes])))
-
-    def pick(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, list[str], torch.Tensor]:
-        """Latents, captions (a tenth of them empty, so that guidance works) and labels of `count` scenes."""
-        picked = torch.randint(0, len(self.latents), (count,), generator=generator)
-        dice = torch.rand(count, generator=generator).tolist()
-        captions = [
-            "" if die < 0.1 else self.scenes[i].describe(places=die < 0.5) for i, die in zip(picked.tolist(), dice)
-        ]
-        return self.latents[picked], captions, self.labels[picked]
+    Near the end most of the error can't be learnt away, near the start it is texture (as Esser et al., 2024, arXiv
+    2403.03206, section 3.1).
+    """
+    even = torch.rand(count, generator=generator)
+    middle = (0.3 + 0.9 * torch.randn(count, generator=generator)).sigmoid()
+    share = torch.where(torch.rand(count, generator=generator) < 0.5, even, middle)
+    return (share * 1000).long().clamp(max=999)
 
 
 def train_unet(work: Path, minutes: float, batch: int) -> None:
@@ -364,14 +336,15 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
     generator = torch.Generator().manual_seed(run.step)
     while run.goes_on():
         # Close pictures cost a quarter and teach as much; the end is for the size that counts.
-        near = run.share < 0.8 and torch.rand((), generator=generator) < 0.75
-        clean, captions, labels = (close if near else whole).pick(batch, generator)
+        near = run.share < 0.95 and torch.rand((), generator=generator) < 0.85
+        clean, captions, labels = close.pick(batch, generator) if near else whole.pick(batch // 2, generator)
         tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
-        timesteps = torch.randint(0, 1000, (batch,), generator=generator)
+        timesteps = draw_timesteps(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator)
         level = abar[timesteps][:, None, None, None]
         # A little more noise than the time step says (Ning et al., 2023, arXiv 2301.11706): a drag leaves some, too.
-        more = 0.3 * torch.randn(batch, 1, 1, 1, generator=generator) * torch.randn(clean.shape, generator=generator)
+        much = 0.3 * torch.randn(len(clean), 1, 1, 1, generator=generator)
+        more = much * torch.randn(clean.shape, generator=generator)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * (noise + more)
         text = models["text"](tokens).last_hidden_state
         predicted = unet(noisy.to(memory_format=torch.channels_last), timesteps, text).sample
