@@ -311,18 +311,6 @@ def standardise(model: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> 
     back.weight *= std[None, :, None, None]
 
 
-def draw_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
-    """(count,) of 0 to 999: half of them even, half near the middle, where shapes are decided.
-
-    Near the end most of the error can't be learnt away, near the start it is texture (as Esser et al., 2024, arXiv
-    2403.03206, section 3.1).
-    """
-    even = torch.rand(count, generator=generator)
-    middle = (0.3 + 0.9 * torch.randn(count, generator=generator)).sigmoid()
-    share = torch.where(torch.rand(count, generator=generator) < 0.5, even, middle)
-    return (share * 1000).long().clamp(max=999)
-
-
 def train_unet(work: Path, minutes: float, batch: int) -> None:
     """The U-Net and its text encoder: v-prediction, prompt dropout, perturbed inputs, a second teacher (reading.py)."""
     tokenizer = build_tokenizer(work / "tokenizer")
@@ -336,15 +324,14 @@ def train_unet(work: Path, minutes: float, batch: int) -> None:
     generator = torch.Generator().manual_seed(run.step)
     while run.goes_on():
         # Close pictures cost a quarter and teach as much; the end is for the size that counts.
-        near = run.share < 0.95 and torch.rand((), generator=generator) < 0.85
-        clean, captions, labels = close.pick(batch, generator) if near else whole.pick(batch // 2, generator)
+        near = run.share < 0.8 and torch.rand((), generator=generator) < 0.75
+        clean, captions, labels = (close if near else whole).pick(batch, generator)
         tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
-        timesteps = draw_timesteps(len(clean), generator)
+        timesteps = torch.randint(0, 1000, (batch,), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         level = abar[timesteps][:, None, None, None]
         # A little more noise than the time step says (Ning et al., 2023, arXiv 2301.11706): a drag leaves some, too.
-        much = 0.3 * torch.randn(len(clean), 1, 1, 1, generator=generator)
-        more = much * torch.randn(clean.shape, generator=generator)
+        more = 0.3 * torch.randn(batch, 1, 1, 1, generator=generator) * torch.randn(clean.shape, generator=generator)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * (noise + more)
         text = models["text"](tokens).last_hidden_state
         predicted = unet(noisy.to(memory_format=torch.channels_last), timesteps, text).sample
