@@ -5,21 +5,37 @@ Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .catalogue import SettingInfo, catalogue
+from .arguments import (
+    AtOption,
+    AttentionOption,
+    DeviceOption,
+    DragOption,
+    DtypeOption,
+    ImageArgument,
+    JsonOption,
+    MaskOption,
+    ModelOption,
+    PromptOption,
+    QuietOption,
+    RequestOption,
+    SweepOption,
+    beside,
+    parse_at,
+    parse_sweep,
+    read_inputs,
+    setting_options,
+    side_outputs,
+)
 from .errors import DragTextError, InputError, InterruptedEditError
-from .request import Drag, Request, make_drags, make_settings
 
 app = typer.Typer(
     add_completion=False,
@@ -44,69 +60,6 @@ def _common(
     ] = False,
 ) -> None:
     pass
-
-
-def parse_drag(text: str) -> Drag:
-    """`x0,y0:x1,y1` in pixels."""
-    try:
-        source, target = (tuple(float(v) for v in part.split(",")) for part in text.split(":"))
-        (drag,) = make_drags([(source, target)])
-    except ValueError:
-        raise InputError(f"--drag {text} is not of the form x0,y0:x1,y1, for example 120,80:180,80.") from None
-    return drag
-
-
-def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option per field of `Settings`, in place of its `**settings`."""
-    parameters = []
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            parameters += [_option(setting) for setting in catalogue()]
-        else:
-            parameters.append(parameter)
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {p.name: p.annotation for p in parameters}
-    return function
-
-
-def _option(setting: SettingInfo) -> inspect.Parameter:
-    kind = {"bool": bool, "int": int, "float": float, "choice": str}[setting.kind]
-    choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
-    flag = "--" + setting.name.replace("_", "-")
-    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    help_text = f"{setting.description}{choices} [{setting.default_text}]"
-    return inspect.Parameter(
-        setting.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[kind | None, typer.Option(declaration, help=help_text, show_default=False)],
-    )
-
-
-ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
-PromptOption = Annotated[str | None, typer.Option(help="what the picture shows")]
-DragOption = Annotated[
-    list[str] | None, typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
-]
-MaskOption = Annotated[str | None, typer.Option(help="picture of the same size; white may change")]
-RequestOption = Annotated[
-    str | None, typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
-]
-ModelOption = Annotated[
-    str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
-]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
-DtypeOption = Annotated[str | None, typer.Option(help="float32, float16, bfloat16")]
-AttentionOption = Annotated[str, typer.Option(help="sdpa or xformers")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
-AtOption = Annotated[
-    str | None,
-    typer.Option(help="V or V,TEXT: how much of the edit; 0 the original, 1 all of it, 1.5 beyond [1]"),
-]
-SweepOption = Annotated[
-    str | None, typer.Option("--sweep", help="START:STOP:COUNT, for example 0:2:9; also write a strip and a GIF")
-]
 
 
 @app.command()
@@ -135,10 +88,10 @@ def edit(
     """Drag points of a picture to their targets."""
     from .images import check_output, check_writable, save_image, write_atomically
 
-    asked, loaded, mask_array = _read_inputs(image, prompt, drag, mask, request, settings)
-    target = check_output(output or _beside(image, "-dragged.png"), loaded.alpha is not None)
-    point, values = _parse_at(at), _parse_sweep(sweep_)
-    sides = _side_outputs(target, values is not None)
+    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
+    target = check_output(output or beside(image, "-dragged.png"), loaded.alpha is not None)
+    point, values = parse_at(at), parse_sweep(sweep_)
+    sides = side_outputs(target, values is not None)
     if trace is not None:
         check_writable(Path(trace))
         sides.append(Path(trace))
@@ -198,9 +151,9 @@ def render(
     """Render a saved edit again, at any point of the way, without optimising."""
     from .images import check_output, save_image
 
-    target = check_output(output or _beside(state, "-rendered.png"))
-    point, values = _parse_at(at) or (1.0, None), _parse_sweep(sweep_)
-    _side_outputs(target, values is not None)
+    target = check_output(output or beside(state, "-rendered.png"))
+    point, values = parse_at(at) or (1.0, None), parse_sweep(sweep_)
+    side_outputs(target, values is not None)
     if not Path(state).is_file():
         raise InputError(f"The saved edit {state} does not exist; check the path.")
 
@@ -247,10 +200,10 @@ def sweep(
     from .evaluation.grid import cells, parse_axis, run_grid
     from .images import check_writable
 
-    asked, _, mask_array = _read_inputs(image, prompt, drag, mask, request, settings)
+    asked, _, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     axes = [parse_axis(text) for text in vary or ()]
     cells(axes, asked.settings)  # a wrong value is refused before the model loads
-    folder = Path(output_dir or _beside(image, "-sweep"))
+    folder = Path(output_dir or beside(image, "-sweep"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -289,99 +242,12 @@ def sweep(
     typer.echo(f"Saved {folder / 'table.csv'}, table.json and contact.png")
 
 
-def _read_inputs(
-    image: str,
-    prompt: str | None,
-    drags: list[str] | None,
-    mask: str | None,
-    request: str | None,
-    settings: dict[str, Any],
-) -> tuple[Request, Any, Any]:
-    """The request, the loaded picture and the mask, all checked before a model is loaded."""
-    from .frame import Frame
-    from .images import load_image, load_mask
-
-    asked = _read_request(request, prompt, drags, mask, settings)
-    loaded = load_image(image)
-    if not asked.drags:
-        raise InputError("There are no drags; give at least one --drag x0,y0:x1,y1.")
-    size = loaded.rgb.shape[:2]
-    Frame.of(*size).check_points(asked.drags)
-    return asked, loaded, None if asked.mask is None else load_mask(asked.mask, size)
-
-
-def _parse_at(text: str | None) -> tuple[float, float | None] | None:
-    if text is None:
-        return None
-    try:
-        image, *more = (float(part) for part in text.split(","))
-        (words,) = more or (None,)
-    except ValueError:
-        raise InputError(f"--at {text} is not of the form V or V,TEXT, for example 1.5 or 1,0.") from None
-    from .rendering import check_point
-
-    check_point((image, image if words is None else words))
-    return image, words
-
-
-def _parse_sweep(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        first, last, number = text.split(":")
-        start, stop, count = float(first), float(last), int(number)
-    except ValueError:
-        raise InputError(f"--sweep {text} is not of the form START:STOP:COUNT, for example 0:2:9.") from None
-    if not 2 <= count <= 100:
-        raise InputError(f"--sweep {text} asks for {count} pictures; give 2 to 100.")
-    from .rendering import check_point
-
-    for end in (start, stop):
-        check_point(end)
-    return [start + (stop - start) * k / (count - 1) for k in range(count)]
-
-
-def _side_outputs(target: Path, sweeps: bool) -> list[Path]:
-    """The strip and the GIF of a sweep, checked to be writable."""
-    from .images import check_writable
-
-    if not sweeps:
-        return []
-    strip = target.with_name(f"{target.stem}-sweep.png")
-    paths = [strip, strip.with_suffix(".gif")]
-    for path in paths:
-        check_writable(path)
-    return paths
-
-
 def _write_sweep(rendering: Any, values: list[float], target: Path, bars: Any) -> None:
     from .pictures import save_sweep
     from .result import Progress
 
     images = rendering.sweep(values, lambda done, total: bars(Progress("sweep", done, total)))
     save_sweep(target.with_name(f"{target.stem}-sweep.png"), images, [f"v = {value:g}" for value in values])
-
-
-def _read_request(
-    path: str | None, prompt: str | None, drags: list[str] | None, mask: str | None, settings: dict[str, Any]
-) -> Request:
-    """The request file, if any, with the command line's values over it."""
-    from .images import read_request
-
-    asked = read_request(path) if path else Request(())
-    if path and asked.mask and not asked.mask.startswith("data:"):
-        asked = replace(asked, mask=str(Path(path).parent / asked.mask))
-    given = {name: value for name, value in settings.items() if value is not None}
-    return Request(
-        drags=tuple(parse_drag(text) for text in drags) if drags else asked.drags,
-        prompt=asked.prompt if prompt is None else prompt,
-        mask=asked.mask if mask is None else mask,
-        settings=make_settings(given, asked.settings),
-    )
-
-
-def _beside(path: str, ending: str) -> Path:
-    return Path(path).with_name(f"{Path(path).stem}{ending}")
 
 
 @app.command()

@@ -1,0 +1,167 @@
+"""What is typed after `dragtext`: the options that commands share, and their text turned into checked values.
+
+Nothing here loads a model: whatever is wrong is said before that.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .catalogue import SettingInfo, catalogue
+from .errors import InputError
+from .request import Drag, Request, make_drags, make_settings
+
+ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
+PromptOption = Annotated[str | None, typer.Option(help="what the picture shows")]
+DragOption = Annotated[
+    list[str] | None, typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
+]
+MaskOption = Annotated[str | None, typer.Option(help="picture of the same size; white may change")]
+RequestOption = Annotated[
+    str | None, typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
+DtypeOption = Annotated[str | None, typer.Option(help="float32, float16, bfloat16")]
+AttentionOption = Annotated[str, typer.Option(help="sdpa or xformers")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(help="V or V,TEXT: how much of the edit; 0 the original, 1 all of it, 1.5 beyond [1]"),
+]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", help="START:STOP:COUNT, for example 0:2:9; also write a strip and a GIF")
+]
+
+
+def parse_drag(text: str) -> Drag:
+    """`x0,y0:x1,y1` in pixels."""
+    try:
+        source, target = (tuple(float(v) for v in part.split(",")) for part in text.split(":"))
+        (drag,) = make_drags([(source, target)])
+    except ValueError:
+        raise InputError(f"--drag {text} is not of the form x0,y0:x1,y1, for example 120,80:180,80.") from None
+    return drag
+
+
+def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option per field of `Settings`, in place of its `**settings`."""
+    parameters = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            parameters += [_option(setting) for setting in catalogue()]
+        else:
+            parameters.append(parameter)
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+def _option(setting: SettingInfo) -> inspect.Parameter:
+    kind = {"bool": bool, "int": int, "float": float, "choice": str}[setting.kind]
+    choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
+    flag = "--" + setting.name.replace("_", "-")
+    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    help_text = f"{setting.description}{choices} [{setting.default_text}]"
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, typer.Option(declaration, help=help_text, show_default=False)],
+    )
+
+
+def read_inputs(
+    image: str,
+    prompt: str | None,
+    drags: list[str] | None,
+    mask: str | None,
+    request: str | None,
+    settings: dict[str, Any],
+) -> tuple[Request, Any, Any]:
+    """The request, the loaded picture and the mask, all checked before a model is loaded."""
+    from .frame import Frame
+    from .images import load_image, load_mask
+
+    asked = _read_request(request, prompt, drags, mask, settings)
+    loaded = load_image(image)
+    if not asked.drags:
+        raise InputError("There are no drags; give at least one --drag x0,y0:x1,y1.")
+    size = loaded.rgb.shape[:2]
+    Frame.of(*size).check_points(asked.drags)
+    return asked, loaded, None if asked.mask is None else load_mask(asked.mask, size)
+
+
+def parse_at(text: str | None) -> tuple[float, float | None] | None:
+    if text is None:
+        return None
+    try:
+        image, *more = (float(part) for part in text.split(","))
+        (words,) = more or (None,)
+    except ValueError:
+        raise InputError(f"--at {text} is not of the form V or V,TEXT, for example 1.5 or 1,0.") from None
+    from .rendering import check_point
+
+    check_point((image, image if words is None else words))
+    return image, words
+
+
+def parse_sweep(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        first, last, number = text.split(":")
+        start, stop, count = float(first), float(last), int(number)
+    except ValueError:
+        raise InputError(f"--sweep {text} is not of the form START:STOP:COUNT, for example 0:2:9.") from None
+    if not 2 <= count <= 100:
+        raise InputError(f"--sweep {text} asks for {count} pictures; give 2 to 100.")
+    from .rendering import check_point
+
+    for end in (start, stop):
+        check_point(end)
+    return [start + (stop - start) * k / (count - 1) for k in range(count)]
+
+
+def side_outputs(target: Path, sweeps: bool) -> list[Path]:
+    """The strip and the GIF of a sweep, checked to be writable."""
+    from .images import check_writable
+
+    if not sweeps:
+        return []
+    strip = target.with_name(f"{target.stem}-sweep.png")
+    paths = [strip, strip.with_suffix(".gif")]
+    for path in paths:
+        check_writable(path)
+    return paths
+
+
+def _read_request(
+    path: str | None, prompt: str | None, drags: list[str] | None, mask: str | None, settings: dict[str, Any]
+) -> Request:
+    """The request file, if any, with the command line's values over it."""
+    from .images import read_request
+
+    asked = read_request(path) if path else Request(())
+    if path and asked.mask and not asked.mask.startswith("data:"):
+        asked = replace(asked, mask=str(Path(path).parent / asked.mask))
+    given = {name: value for name, value in settings.items() if value is not None}
+    return Request(
+        drags=tuple(parse_drag(text) for text in drags) if drags else asked.drags,
+        prompt=asked.prompt if prompt is None else prompt,
+        mask=asked.mask if mask is None else mask,
+        settings=make_settings(given, asked.settings),
+    )
+
+
+def beside(path: str, ending: str) -> Path:
+    return Path(path).with_name(f"{Path(path).stem}{ending}")
