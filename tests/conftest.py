@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from dragtext.extension.jobs import Jobs
 
+from .lender import Lender
 from .tiny import tiny_model
 
 
@@ -17,3 +19,17 @@ def model():
     """A random miniature Stable Diffusion, shared: nothing that the project does may change it."""
     torch.set_num_threads(1)
     return tiny_model()
+
+
+@pytest.fixture
+def host(model, tmp_path):
+    """The WebUI side without a WebUI."""
+    return Lender(model, tmp_path / "out")
+
+
+@pytest.fixture
+def jobs(host):
+    jobs = Jobs(host)
+    yield jobs
+    host.hold.set()
+    jobs.close()

@@ -13,7 +13,6 @@ from dragtext.extension.hosts.base import Accounts
 from dragtext.extension.jobs import Jobs
 from PIL import Image
 
-from .lender import Lender
 from .test_jobs import QUICK, picture
 
 fastapi = pytest.importorskip("fastapi")
@@ -37,11 +36,6 @@ def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
 def edit(**more) -> dict:
     drags = [[[20, 30], [50, 30]]]
     return {"image": encoded(picture()), "prompt": "a cat", "drags": drags, "settings": SETTINGS, "wait": True, **more}
-
-
-@pytest.fixture
-def host(model, tmp_path):
-    return Lender(model, tmp_path / "out")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from dragtext.extension.jobs import (
     MAX_WAITING,
     ClosedError,
     DuplicateJobError,
-    Jobs,
     NotFinishedError,
     QueueFullError,
     UnknownJobError,
@@ -19,8 +18,6 @@ from dragtext.extension.jobs import (
 from dragtext.sdk.errors import InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
 from dragtext.sdk.request import Request, make_drags, make_settings
 from PIL import Image
-
-from .lender import Lender
 
 QUICK = {
     "steps": 3,
@@ -40,19 +37,6 @@ def picture(seed: int = 0) -> Image.Image:
 def request(**settings) -> Request:
     drags = make_drags([((20, 30), (50, 30))])
     return Request(drags, "a cat, red: big", None, make_settings({**QUICK, **settings}))
-
-
-@pytest.fixture
-def host(model, tmp_path):
-    return Lender(model, tmp_path / "out")
-
-
-@pytest.fixture
-def jobs(host):
-    jobs = Jobs(host)
-    yield jobs
-    host.hold.set()
-    jobs.close()
 
 
 def finished(job):

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dragtext.extension.jobs import Jobs
 from dragtext.sdk.catalogue import catalogue
 from dragtext.sdk.errors import InputError
 from dragtext.sdk.request import Request, as_dict, make_drags, make_settings
 
-from ..lender import Lender
 from ..test_jobs import picture, request
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 
 from dragtext.extension import tab
-
-
-@pytest.fixture
-def host(model, tmp_path):
-    return Lender(model, tmp_path / "out")
-
-
-@pytest.fixture
-def jobs(host):
-    jobs = Jobs(host)
-    yield jobs
-    jobs.close()
 
 
 def test_every_setting_has_a_component(jobs):
