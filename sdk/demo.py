@@ -14,7 +14,7 @@ from .editor import Editor, OnProgress
 from .errors import InputError, InterruptedEditError
 from .evaluation.centroid import Movement, measure
 from .evaluation.scenes import FIRST_EVALUATION_SEED
-from .evaluation.tasks import DEMO_SETTINGS, KINDS, DragTask, drag_task
+from .evaluation.tasks import DEMO_SETTINGS, KINDS, WHOLE_OBJECT_SETTINGS, DragTask, drag_task
 from .images import check_writable, save_image
 from .model.base import DiffusionModel
 from .model.load import load_model
@@ -33,10 +33,13 @@ class DemoOutcome:
     report: dict[str, Any]
 
 
-def demo_settings(method: str | None = None) -> Settings:
-    """The method's settings for the embedded model."""
+def demo_settings(method: str | None = None, kind: str = "move") -> Settings:
+    """The method's settings for the embedded model and one of the KINDS of drags."""
     chosen = make_settings({} if method is None else {"method": method})
-    return make_settings(dict(DEMO_SETTINGS[chosen.method]), chosen)
+    suited = dict(DEMO_SETTINGS[chosen.method])
+    if kind == "move":
+        suited |= WHOLE_OBJECT_SETTINGS.get(chosen.method, {})
+    return make_settings(suited, chosen)
 
 
 def run_demo(
@@ -54,7 +57,7 @@ def run_demo(
     """
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
-    settings = demo_settings(method)
+    suited = {kind: demo_settings(method, kind) for kind in KINDS}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,7 +71,7 @@ def run_demo(
         if on_scene:
             on_scene(f"{WHAT[kind]}: {task.scene.caption}")
         try:
-            result = _drag(model, task, settings, on_progress, should_stop)
+            result = _drag(model, task, suited[kind], on_progress, should_stop)
         except InterruptedEditError:
             if not rows:
                 raise
@@ -87,7 +90,7 @@ def run_demo(
         if result.stopped == "interrupted":
             stopped = "interrupted"
             break
-    labels = ["original", "instruction", f"result ({settings.method} + text)"]
+    labels = ["original", "instruction", f"result ({suited['move'].method} + text)"]
     sheet = np.vstack([strip(row, labels if number == 0 else [""] * 3) for number, row in enumerate(rows)])
     save_image(Image.fromarray(sheet), folder / "demo.png")
     (folder / "trajectory-move.gif").replace(folder / "trajectory.gif")

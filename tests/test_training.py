@@ -149,6 +149,16 @@ def test_close_scenes_are_training_scenes_of_their_own(training):
     assert fits > 40
 
 
+def test_time_steps_reach_both_ends_and_favour_the_middle(training):
+    drawn = training.draw_timesteps(20_000, torch.Generator().manual_seed(0))
+    tenths = torch.histc(drawn.float(), 10, 0, 1000) / len(drawn)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+    # Half of them are even: a twentieth in every tenth. The other half has its most near 0.57.
+    assert tenths.min() > 0.045
+    assert tenths[4:8].sum() > 0.5
+
+
 def test_labels_say_what_lies_where(training):
     from reading import CLASSES, scene_labels
 
