@@ -23,6 +23,7 @@ DEMO_SETTINGS: dict[str, dict[str, float | int]] = {
 # On top of these when a whole object moves: then a patch that covers most of it takes it along in one piece. Where
 # things on one object move differently, as parts do, such patches would be at odds.
 WHOLE_OBJECT_SETTINGS: dict[str, dict[str, float | int]] = {
+    "freedrag": {"feature_block": 4, "supervision_radius": 12, "displacement": 8},
     "gooddrag": {"lr": 0.05, "feature_block": 4, "supervision_radius": 12, "displacement": 8},
 }
 
