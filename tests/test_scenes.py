@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from dragtext.sdk.demo import demo_settings
 from dragtext.sdk.evaluation.centroid import measure
 from dragtext.sdk.evaluation.recognise import recognise
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, HELD_OUT, make_scene, object_mask, render
 from dragtext.sdk.evaluation.tasks import KINDS, drag_task
+from dragtext.sdk.request import METHODS
 
 SEEDS = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 30)
 
@@ -109,3 +111,11 @@ def test_a_vanished_object_has_not_moved():
     gray = np.full_like(task.image, 128)
     assert measure(task, gray).fraction == 0
     assert measure(task, gray).area_ratio == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_whole_objects_are_dragged_by_windows_as_wide_as_they_are(method):
+    widths = {kind: demo_settings(method, kind).resolve().supervision_radius for kind in KINDS}
+    assert len({widths[kind] for kind in ("part", "rotate", "stretch")}) == 1
+    assert (widths["move"] > 2 * widths["part"]) == (method in ("gooddrag", "freedrag"))
+    assert all(demo_settings(method, kind).method == method for kind in KINDS)
