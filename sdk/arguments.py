@@ -102,6 +102,7 @@ def read_inputs(
 
 
 def parse_at(text: str | None) -> tuple[float, float | None] | None:
+    """`V` or `V,TEXT`: how much of the image's edit, and of the text's where that differs."""
     if text is None:
         return None
     try:
@@ -116,6 +117,7 @@ def parse_at(text: str | None) -> tuple[float, float | None] | None:
 
 
 def parse_sweep(text: str | None) -> list[float] | None:
+    """The COUNT even values of `START:STOP:COUNT`."""
     if text is None:
         return None
     try:
@@ -164,4 +166,5 @@ def _read_request(
 
 
 def beside(path: str, ending: str) -> Path:
+    """Where an output without a name of its own goes: the input's place and name, with another ending."""
     return Path(path).with_name(f"{Path(path).stem}{ending}")

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def training(monkeypatch):
     import train_embedded
 
     yield train_embedded
-    for name in ("train_embedded", "lessons", "muon", "norms", "reading"):
+    for name in ("train_embedded", "lessons", "muon", "norms", "progress", "reading"):
         sys.modules.pop(name, None)
 
 
@@ -107,7 +108,7 @@ def test_standardised_latents_decode_to_the_same_picture(training):
 
 def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(training.time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock[0])
 
     def begin() -> training.Run:
         torch.manual_seed(0)

@@ -18,7 +18,7 @@ DEMO_SETTINGS: dict[str, dict[str, float | int]] = {
     "dragdiffusion": {"lr": 0.08, "steps": 30, "lora_steps": 0},
     "dragnoise": {"lr": 0.1, "steps": 40, "lora_steps": 0},
     "freedrag": {"lr": 0.08, "steps": 60, "expected_loss": 4.0, "lora_steps": 0},
-    "gooddrag": {"lr": 0.03, "tracks_per_level": 4, "lora_steps": 0},
+    "gooddrag": {"tracks_per_level": 4, "lora_steps": 0},
 }
 # On top of these when a whole object moves: then a patch that covers most of it takes it along in one piece. Where
 # things on one object move differently, as parts do, such patches would be at odds.
