@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
 from .base import DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
+from .convolution import fast_convolutions
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class DiffusersModel(DiffusionModel):
         encoder = (unet.conv_in, *unet.down_blocks)
         self.layout = UNetLayout(encoder, unet.mid_block, (first, second, third, last))
         set_attention(unet, attention)
+        self._convolutions = fast_convolutions(unet)
         self.fingerprint = _fingerprint(self)
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
@@ -74,12 +76,13 @@ class DiffusersModel(DiffusionModel):
             timesteps = timestep.to(self.device)
         else:
             timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
-        prediction = self.unet(
-            latent.to(self.device, self.dtype),
-            timesteps,
-            encoder_hidden_states=text.to(self.device, self.dtype),
-            return_dict=False,
-        )[0]
+        with self._convolutions:
+            prediction = self.unet(
+                latent.to(self.device, self.dtype),
+                timesteps,
+                encoder_hidden_states=text.to(self.device, self.dtype),
+                return_dict=False,
+            )[0]
         return prediction.float()
 
     @torch.no_grad()
