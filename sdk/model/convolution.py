@@ -1,9 +1,9 @@
-"""3x3 convolutions with frozen float32 weights, on the CPU, faster than the library's.
+"""3x3 convolutions with frozen float32 weights on the CPU, faster than torch's.
 
-torch's kernel for the CPU multiplies directly, and puts the weights into another order on each call: a wide layer on a
-small map spends most of its time on that. Here large maps go through Winograd's minimal filtering F(4x4, 3x3) (Lavin and
-Gray 2016, arXiv 1509.09308), which takes a quarter of the multiplications, and small ones through one matrix product.
-Both are the same convolution up to rounding (about 1e-5 of the values' size) and have gradients for the map only.
+torch multiplies directly there and orders the weights anew at each call: a wide layer on a small map spends most of
+its time on that. Here large maps go through Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, arXiv
+1509.09308), which needs a quarter of the multiplications, and small ones through one matrix product. Both are the
+same convolution up to rounding, about 1e-5 of the values' size, and differentiable in the map.
 """
 
 from __future__ import annotations
@@ -22,76 +22,77 @@ TILE, WINDOW = 4, 6  # side of a tile of the output, and of the input that it de
 # Measured with two threads of an AVX2 CPU. From how many tiles and pairs of channels the transforms pay, and up to how
 # many pairs their memory is spent: 144 bytes each.
 LEAST_TILES, LEAST_PAIRS, MOST_PAIRS = 64, 192 * 192, 1280 * 1280
-# Up to how many positions, from how many pairs, ordering the weights takes longer than copying out the windows.
+# Up to how many positions, and from how many pairs, ordering the weights takes longer than copying out the windows.
 MOST_POSITIONS, WIDE_PAIRS = 512, 1280 * 640
 
-# Interpolation at 0, 1, -1, 2, -2 and infinity; the columns of `_OUTPUT` are the points' powers.
-_INPUT = (
+
+def _both_axes(*matrix: tuple[float, ...]) -> Tensor:
+    """What does to a flattened square that `matrix` does to its columns and to its rows."""
+    one_axis = torch.tensor(matrix, dtype=torch.float64)
+    return torch.kron(one_axis, one_axis).float()
+
+
+# Interpolation at 0, 1, -1, 2, -2 and infinity.
+FROM_INPUT = _both_axes(
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
     (0, 4, -4, -1, 1, 0),
     (0, -2, -1, 2, 1, 0),
     (0, 2, -1, -2, 1, 0),
     (0, 4, 0, -5, 0, 1),
-)
-_WEIGHT = (
+)  # (36, 36)
+FROM_WEIGHT = _both_axes(
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
     (-1 / 6, 1 / 6, -1 / 6),
     (1 / 24, 1 / 12, 1 / 6),
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
-)
-_OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
-
-
-def _both_axes(matrix: tuple) -> Tensor:
-    """The transform of a flattened square that applies `matrix` to its rows and columns."""
-    one_axis = torch.tensor(matrix, dtype=torch.float64)
-    return torch.kron(one_axis, one_axis).float()
+)  # (36, 9)
+TO_OUTPUT = _both_axes(
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)  # (16, 36)
 
 
 class Winograd(torch.autograd.Function):
-    """3x3 convolution with one row of zeros around, of (n, c, h, w) with what `transform_weight` gives."""
+    """Convolution, padded by one, of a map (n, in, h, w) with a weight from `transform`, to (n, out, h, w)."""
 
-    to_input = _both_axes(_INPUT)  # (36, 36)
-    to_weight = _both_axes(_WEIGHT)  # (36, 9)
-    to_output = _both_axes(_OUTPUT)  # (16, 36)
-
-    @classmethod
-    def transform_weight(cls, weight: Tensor) -> Tensor:
+    @staticmethod
+    def transform(weight: Tensor) -> Tensor:
         """(36, out, in) from (out, in, 3, 3)."""
-        pairs = weight.detach().reshape(-1, 9)
-        return (cls.to_weight @ pairs.t()).view(WINDOW**2, *weight.shape[:2])
+        return (FROM_WEIGHT @ weight.detach().reshape(-1, 9).t()).view(WINDOW**2, *weight.shape[:2])
 
-    @classmethod
-    def forward(cls, ctx: Any, values: Tensor, transformed: Tensor) -> Tensor:
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, transformed: Tensor) -> Tensor:
         ctx.save_for_backward(transformed)
-        count, channels, height, width = ctx.shape = values.shape
+        ctx.shape = count, channels, height, width = values.shape
         rows, cols = -(-height // TILE), -(-width // TILE)
-        surplus = WINDOW - TILE - 1  # behind the last tile; in front of the first is one row of zeros
-        padding = (1, cols * TILE - width + surplus, 1, rows * TILE - height + surplus)
-        padded = functional.pad(values, padding)
+        # One row of zeros in front of the first tile, and behind the last one what completes its window.
+        padded = functional.pad(values, (1, cols * TILE - width + 1, 1, rows * TILE - height + 1))
         windows = padded.unfold(2, WINDOW, TILE).unfold(3, WINDOW, TILE).permute(4, 5, 1, 0, 2, 3)
-        windows = cls.to_input @ windows.reshape(WINDOW**2, -1)
+        windows = FROM_INPUT @ windows.reshape(WINDOW**2, -1)
         products = transformed @ windows.view(WINDOW**2, channels, -1)
-        tiles = (cls.to_output @ products.view(WINDOW**2, -1)).view(TILE, TILE, -1, count, rows, cols)
-        return tiles.permute(3, 2, 4, 0, 5, 1).reshape(count, -1, rows * TILE, cols * TILE)[..., :height, :width]
+        tiles = TO_OUTPUT @ products.view(WINDOW**2, -1)
+        tiles = tiles.view(TILE, TILE, -1, count, rows, cols).permute(3, 2, 4, 0, 5, 1)
+        return tiles.reshape(count, -1, rows * TILE, cols * TILE)[..., :height, :width]
 
-    @classmethod
+    @staticmethod
     @once_differentiable
-    def backward(cls, ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # Every step of `forward`, transposed, in the opposite order.
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # The steps of `forward` in opposite order, each transposed.
         (transformed,) = ctx.saved_tensors
         count, channels, height, width = ctx.shape
         rows, cols = -(-height // TILE), -(-width // TILE)
         gradient = functional.pad(gradient, (0, cols * TILE - width, 0, rows * TILE - height))
         tiles = gradient.reshape(count, -1, rows, TILE, cols, TILE).permute(3, 5, 1, 0, 2, 4)
-        products = cls.to_output.t() @ tiles.reshape(TILE**2, -1)
-        windows = transformed.transpose(1, 2) @ products.view(WINDOW**2, transformed.shape[1], -1)
-        windows = cls.to_input.t() @ windows.view(WINDOW**2, -1)
+        products = TO_OUTPUT.t() @ tiles.reshape(TILE**2, -1)
+        windows = transformed.transpose(1, 2) @ products.view(WINDOW**2, -1, count * rows * cols)
+        windows = FROM_INPUT.t() @ windows.view(WINDOW**2, -1)
         windows = windows.view(WINDOW, WINDOW, channels, count, rows, cols)
-        # Windows overlap: the last two rows (columns) of one are the first two of the next.
+        # The last two rows and columns of a window are the first two of the next one.
         total = windows.new_zeros(TILE, TILE, channels, count, rows + 1, cols + 1)
         over = WINDOW - TILE
         total[..., :-1, :-1] = windows[:TILE, :TILE]
@@ -103,7 +104,7 @@ class Winograd(torch.autograd.Function):
 
 
 class Product(torch.autograd.Function):
-    """3x3 convolution with one row of zeros around, of (n, c, h, w) with (out, in, 3, 3), as one matrix product."""
+    """Convolution, padded by one, of a map (n, in, h, w) with a weight (out, in, 3, 3), to (n, out, h, w)."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor) -> Tensor:
@@ -121,15 +122,15 @@ class Product(torch.autograd.Function):
 
 
 class FastConvolutions(TorchFunctionMode):
-    """A context in which this thread's convolutions take the faster way wherever there is one.
+    """A context in which this thread's convolutions go the faster way where there is one.
 
-    The modules that call them are not touched. Transformed weights are kept here for as long as the weights live, and
-    made again when those change: 1.2 GiB for Stable Diffusion's U-Net at 512 px.
+    The modules that ask for them are not touched. Transformed weights are kept here while the weights live, and made
+    again when those change: 1.2 GiB for Stable Diffusion's U-Net at 512 px.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._kept = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func is torch.conv2d and not kwargs:
@@ -148,14 +149,16 @@ class FastConvolutions(TorchFunctionMode):
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor | None:
-        """The convolution, or None where torch's own is as good or the only one."""
-        suits = values.device.type == "cpu" and values.dtype == weight.dtype == torch.float32 and values.dim() == 4
-        geometry = weight.shape[2:], stride, padding, dilation, groups
-        if not suits or geometry != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or weight.requires_grad:
+        """None where torch's own way is as good, or the only one."""
+        if (weight.shape[2:], stride, padding, dilation, groups) != ((3, 3), (1, 1), (1, 1), (1, 1), 1):
+            return None
+        if values.device.type != "cpu" or {values.dtype, weight.dtype} != {torch.float32}:
+            return None
+        if values.dim() != 4 or weight.requires_grad:
             return None
         count, _, height, width = values.shape
-        pairs = weight.shape[0] * weight.shape[1]
         tiles = -(-height // TILE) * -(-width // TILE)
+        pairs = weight.shape[0] * weight.shape[1]
         if tiles >= LEAST_TILES and LEAST_PAIRS <= pairs <= MOST_PAIRS:
             result = Winograd.apply(values, self._transformed(weight))
         elif count * height * width <= MOST_POSITIONS and pairs >= WIDE_PAIRS:
@@ -167,15 +170,15 @@ class FastConvolutions(TorchFunctionMode):
     def _transformed(self, weight: Tensor) -> Tensor:
         version, transformed = self._kept.get(weight, (None, None))
         if version != weight._version:
-            transformed = Winograd.transform_weight(weight)
+            transformed = Winograd.transform(weight)
             self._kept[weight] = weight._version, transformed
         return transformed
 
 
 def fast_convolutions(network: nn.Module) -> AbstractContextManager:
-    """`FastConvolutions` if any of the network's convolutions gains from it, else a context that does nothing.
+    """`FastConvolutions` if any convolution of the network may gain from it, else a context that does nothing.
 
-    Watching costs a little at every call into torch, which a small network would feel.
+    To watch costs a little at every call into torch, which a small network would feel.
     """
     gains = any(
         isinstance(module, nn.Conv2d)
