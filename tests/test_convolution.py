@@ -7,9 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from dragtext.sdk.model.convolution import FastConvolutions, Product, Winograd, fast_convolutions
-from dragtext.sdk.model.diffusers import DiffusersModel
 from torch.nn.functional import conv2d
 
 from .tiny import tiny_model
@@ -105,28 +103,29 @@ def test_changed_weights_are_transformed_again_and_dead_ones_forgotten():
     assert len(fast._kept) == 0
 
 
+def test_weights_first_used_in_inference_mode_can_be_dragged_with_later():
+    layer = torch.nn.Conv2d(256, 256, 3, padding=1).requires_grad_(False)
+    values, fast = normal(1, 256, 32, 32).requires_grad_(), FastConvolutions()
+    with torch.inference_mode(), fast:
+        layer(values)
+    with fast:
+        layer(values).sum().backward()
+    assert values.grad is not None
+
+
+def test_inference_weights_stay_torchs_own():
+    with torch.inference_mode():
+        layer = torch.nn.Conv2d(256, 256, 3, padding=1).requires_grad_(False)
+    values = normal(1, 256, 32, 32)
+    with torch.no_grad(), FastConvolutions():
+        result = layer(values)
+    assert torch.equal(result, layer(values))
+
+
 @pytest.fixture(scope="module")
 def wide_model():
     """A U-Net wide enough for Winograd at 256 px."""
-    small = tiny_model()
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        block_out_channels=(192, 192, 192, 192),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        cross_attention_dim=32,
-        attention_head_dim=8,
-    )
-    return DiffusersModel(
-        unet,
-        small.vae,
-        small.text_encoder,
-        small.tokenizer,
-        alphas_cumprod=small.alphas_cumprod,
-        prediction_type="epsilon",
-        name="wide",
-    )
+    return tiny_model(width=192)
 
 
 def gradients(model):

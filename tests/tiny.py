@@ -29,12 +29,14 @@ def tiny_model(
     clip_vocabulary: bool = False,
     dtype: torch.dtype = torch.float32,
     name: str = "tiny",
+    width: int = 64,
 ) -> DiffusersModel:
     """A tiny model in memory; version 2 has linear projections and heads of 64, as Stable Diffusion 2.x has.
 
     clip_vocabulary: use CLIP's 49408 words, as single files need, instead of a small vocabulary made here.
+    width: channels of the U-Net.
     """
-    unet, vae, text = _networks(seed, version, clip_vocabulary)
+    unet, vae, text = _networks(seed, version, clip_vocabulary, width)
     return DiffusersModel(
         unet,
         vae,
@@ -118,7 +120,7 @@ def open_clip_weights(text: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in out.items()}
 
 
-def _networks(seed: int, version: int, clip_vocabulary: bool) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -128,7 +130,7 @@ def _networks(seed: int, version: int, clip_vocabulary: bool) -> tuple[nn.Module
         unet = UNet2DConditionModel(
             sample_size=8,
             # With 32 groups, as everywhere in Stable Diffusion, 64 channels give each group two.
-            block_out_channels=(64, 64, 64, 64),
+            block_out_channels=(width,) * 4,
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
             up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
