@@ -3,7 +3,7 @@
 torch multiplies directly there and orders the weights anew at each call: a wide layer on a small map spends most of
 its time on that. Here large maps go through Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, arXiv
 1509.09308), which needs a quarter of the multiplications, and small ones through one matrix product. Both are the
-same convolution up to rounding (5e-5 of the values' spread at most where it is used), differentiable in the map.
+same convolution up to rounding (less than 1e-4 of the values' spread) and differentiable in the map.
 """
 
 from __future__ import annotations
