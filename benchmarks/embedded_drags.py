@@ -20,12 +20,13 @@ from typing import Any
 import cv2
 import numpy as np
 from dragtext import sdk
-from dragtext.sdk.demo import demo_settings
+from dragtext.sdk.command.demo import demo_settings
+from dragtext.sdk.drag import METHODS
 from dragtext.sdk.evaluation.centroid import measure
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED
 from dragtext.sdk.evaluation.tasks import drag_task
-from dragtext.sdk.pictures import contact_sheet
-from dragtext.sdk.request import METHODS, make_settings
+from dragtext.sdk.picture.drawing import contact_sheet
+from dragtext.sdk.settings import make_settings
 from PIL import Image
 
 FIRST_SEED = FIRST_EVALUATION_SEED + 1000  # not the scenes that `dragtext demo` shows

@@ -17,10 +17,10 @@ import torch
 from dragtext import sdk
 from dragtext.sdk.evaluation.recognise import recognise
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, make_scene, render
-from dragtext.sdk.frame import Frame
 from dragtext.sdk.model.base import DiffusionModel
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
-from dragtext.sdk.pictures import contact_sheet
+from dragtext.sdk.picture.drawing import contact_sheet
+from dragtext.sdk.picture.frame import Frame
 from PIL import Image
 
 FIRST_SEED = FIRST_EVALUATION_SEED + 5000  # not the scenes that the demo or the drags show

@@ -24,16 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 from dragtext.sdk.drag import dragdiffusion
-from dragtext.sdk.drag.denoise import denoise
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.frame import Frame
-from dragtext.sdk.identity import fit
-from dragtext.sdk.memory import peak_memory, start_measuring
 from dragtext.sdk.model.base import DiffusionModel, TextEmbedding
+from dragtext.sdk.model.identity import fit
 from dragtext.sdk.model.load import load_model
+from dragtext.sdk.model.memory import peak_memory, start_measuring
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
 from dragtext.sdk.model.taps import features_and_prediction
-from dragtext.sdk.request import Drag, make_settings
+from dragtext.sdk.picture.frame import Frame
+from dragtext.sdk.render.denoise import denoise
+from dragtext.sdk.request import Drag
+from dragtext.sdk.settings import make_settings
 from torch.nn.functional import interpolate
 
 

@@ -21,12 +21,12 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
-from ..sdk.catalogue import catalogue
+from ..sdk.drag import METHODS, defaults_of
 from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
-from ..sdk.images import METADATA_KEY
-from ..sdk.rendering import check_point
-from ..sdk.request import METHOD_DEFAULTS, METHODS
+from ..sdk.picture.files import METADATA_KEY
+from ..sdk.render.rendering import check_point
 from ..sdk.request import Request as EditRequest
+from ..sdk.settings import catalogue
 from . import schema
 from .access import RefusedError, check_access
 from .bodies import BodyError, edit_fields, flag, json_body
@@ -236,7 +236,7 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
         {200: schema.answer({"type": "object"}, "Method to settings."), **schema.responses()},
     )
     async def methods(request: Request) -> Response:
-        return JSONResponse({name: METHOD_DEFAULTS[name] for name in METHODS})
+        return JSONResponse({name: defaults_of(name) for name in METHODS})
 
     @route(
         "GET",

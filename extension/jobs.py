@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from ..sdk import cache
 from ..sdk.editor import Editor
 from ..sdk.errors import DragTextError, InputError, InterruptedEditError
-from ..sdk.frame import Frame
-from ..sdk.images import LoadedImage, load_image, load_mask, to_pil
-from ..sdk.memory import memory_errors
-from ..sdk.rendering import check_point
+from ..sdk.model import cache
+from ..sdk.model.memory import memory_errors
+from ..sdk.picture.frame import Frame
+from ..sdk.picture.masks import load_mask
+from ..sdk.picture.reading import LoadedImage, load_image, to_pil
+from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
 from ..sdk.result import PHASES, EditResult, Progress
 from .hosts.base import Host, Notice

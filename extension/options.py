@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..sdk.errors import InputError
-from ..sdk.request import Settings, make_settings
+from ..sdk.settings import Settings, make_settings
 
 PREFIX = "dragtext_"
 SECTION = ("dragtext", "DragText")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..sdk.catalogue import catalogue
+from ..sdk.settings import catalogue
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 NULLABLE_NUMBER = {"type": ["number", "null"]}

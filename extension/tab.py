@@ -17,11 +17,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from ..sdk import cache
-from ..sdk.catalogue import SettingInfo, catalogue
 from ..sdk.errors import DragTextError, InputError
-from ..sdk.pictures import draw_instruction
-from ..sdk.request import Drag, Request, as_dict, make_drags, make_settings
+from ..sdk.model import cache
+from ..sdk.picture.drawing import draw_instruction
+from ..sdk.request import Drag, Request, make_drags
+from ..sdk.settings import SettingInfo, as_dict, catalogue, make_settings
 from .infotext import read_infotext
 from .jobs import Job, Jobs, finished_result, small
 from .options import parse_settings

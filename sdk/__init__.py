@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from .editor import Editor, edit
     from .errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
     from .model.load import load_model
-    from .rendering import open_result
-    from .request import Drag, Settings
+    from .render.saved import open_result
+    from .request import Drag
     from .result import EditResult
+    from .settings import Settings
 
 _HOMES = {
     "Drag": "request",
@@ -25,10 +26,10 @@ _HOMES = {
     "InterruptedEditError": "errors",
     "ModelError": "errors",
     "NotEnoughMemoryError": "errors",
-    "Settings": "request",
+    "Settings": "settings",
     "edit": "editor",
     "load_model": "model.load",
-    "open_result": "rendering",
+    "open_result": "render.saved",
 }
 
 __all__ = [

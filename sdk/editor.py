@@ -15,29 +15,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import cache, identity
-from .drag import dragdiffusion, dragnoise, freedrag, gooddrag
+from .drag import loop_of
 from .drag.problem import DragProblem
 from .errors import InputError, InterruptedEditError
-from .frame import Frame, box_around
-from .images import load_image, load_mask, mask_to_uri, to_pil
-from .memory import memory_errors, peak_memory, start_measuring
+from .model import cache, identity
 from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
 from .model.load import load_model
+from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, invert, to_epsilon_x0
 from .model.taps import low_rank_adapter, replace_mid
-from .rendering import Rendering
-from .request import Drag, Request, ResolvedSettings, Settings, make_drags, make_settings
+from .picture.frame import Frame, box_around
+from .picture.masks import load_mask, mask_to_uri
+from .picture.reading import load_image, to_pil
+from .render.rendering import Rendering
+from .request import Drag, Request, make_drags
 from .result import DragReport, EditResult, Phase, Progress, Step, Trace
+from .settings import ResolvedSettings, Settings, make_settings
 
 log = logging.getLogger("dragtext")
 
-LOOPS = {
-    "dragdiffusion": dragdiffusion.steps,
-    "dragnoise": dragnoise.steps,
-    "freedrag": freedrag.steps,
-    "gooddrag": gooddrag.steps,
-}
 NATIVE_PIXELS = 1024 * 1024  # pictures up to this area are worked on at their own size
 
 OnProgress = Callable[[Progress], None]
@@ -293,7 +289,7 @@ class _Run:
         """All steps that are to be kept, and whether the user stopped the loop."""
         kept: list[Step] = []
         total = self.settings.steps
-        with self._timed("drag"), closing(LOOPS[self.settings.method](problem)) as loop:
+        with self._timed("drag"), closing(loop_of(self.settings.method)(problem)) as loop:
             for step in loop:
                 if step.diverged and kept:
                     kept.pop()  # its update is what led to NaN

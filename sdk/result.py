@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .request import Point, Request, ResolvedSettings, as_dict
+from .request import Point, Request
+from .settings import ResolvedSettings, as_dict
 
 if TYPE_CHECKING:
-    from .rendering import Rendering
+    from .render.rendering import Rendering
 
 Phase = Literal["identity", "invert", "drag", "denoise", "sweep"]
 PHASES: dict[Phase, str] = {
@@ -199,10 +200,12 @@ class EditResult:
 
     def save(self, path: str | Path) -> Path:
         """Write the image; a PNG carries the whole request, which `--request` and `read_request` read back."""
-        from .images import save_image
+        from .picture.files import save_image
 
         return save_image(self.image, path, self.request)
 
     def save_state(self, path: str | Path) -> Path:
         """Write a .safetensors file from which `sdk.open_result` renders again in another process."""
-        return self.rendering.save(path, self.request)
+        from .render.saved import save_state
+
+        return save_state(self.rendering, self.request, path)

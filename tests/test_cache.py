@@ -6,7 +6,7 @@ import logging
 import os
 
 import torch
-from dragtext.sdk import cache
+from dragtext.sdk.model import cache
 
 
 def test_round_trip():

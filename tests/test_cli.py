@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 import pytest
-from dragtext.sdk import cli
-from dragtext.sdk.console import interruptible
+from dragtext.sdk.command import cli
+from dragtext.sdk.command.console import interruptible
 from dragtext.sdk.errors import InterruptedEditError
-from dragtext.sdk.rendering import open_result
-from dragtext.sdk.request import as_dict, setting_names
+from dragtext.sdk.render.saved import open_result
+from dragtext.sdk.settings import as_dict, setting_names
 from PIL import Image
 
 from .tiny import write_diffusers_folder
@@ -53,7 +53,7 @@ def run(monkeypatch, capsys):
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "dragtext.sdk.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "dragtext.sdk.command.cli", *map(str, arguments)]
 
 
 def test_edit_from_start_to_finish(picture, model_folder, tmp_path):

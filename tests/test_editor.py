@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dragtext import sdk
-from dragtext.sdk import cache
+from dragtext.sdk.model import cache
 from dragtext.sdk.request import Request, make_drags
 from PIL import Image
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from dragtext import sdk
-from dragtext.sdk import cli
+from dragtext.sdk.command import cli
 from dragtext.sdk.model.export import export_checkpoint, widened_autoencoder
 from dragtext.sdk.model.load import EMBEDDED
 from safetensors import safe_open

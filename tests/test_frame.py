@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dragtext.sdk.errors import InputError
-from dragtext.sdk.frame import Frame
+from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.request import Drag
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from dragtext.sdk.drag import dragdiffusion
+from dragtext.sdk.drag.gradients import Gradients, regulariser_gradient
 from dragtext.sdk.drag.motion import background_loss, motion_loss
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.drag.text import Gradients, regulariser_gradient
 from dragtext.sdk.model.schedule import TimeGrid
-from dragtext.sdk.request import make_settings
+from dragtext.sdk.settings import make_settings
 
 HANDLES = np.array([[10.0, 12.0], [20.0, 18.0]])
 TARGETS = np.array([[10.0, 20.0], [26.0, 18.0]])

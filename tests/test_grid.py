@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 from dragtext import sdk
+from dragtext.sdk.batch.grid import cells, parse_axis, run_grid
 from dragtext.sdk.errors import InterruptedEditError
-from dragtext.sdk.evaluation.grid import cells, parse_axis, run_grid
-from dragtext.sdk.request import Request, Settings, make_drags
+from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import Settings
 from PIL import Image
 
 BASE = Settings(method="dragdiffusion", steps=2, lora_steps=0, inference_steps=8)

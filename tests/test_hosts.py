@@ -15,7 +15,8 @@ from dragtext.extension.jobs import Jobs
 from dragtext.sdk.editor import Editor
 from dragtext.sdk.errors import InputError, ModelError
 from dragtext.sdk.model.taps import features_only
-from dragtext.sdk.request import Request, make_drags, make_settings
+from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import make_settings
 from PIL import Image
 
 from .tiny import tiny_model

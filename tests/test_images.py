@@ -8,19 +8,12 @@ import io
 import numpy as np
 import pytest
 from dragtext.sdk.errors import InputError
-from dragtext.sdk.images import (
-    MAX_PIXELS,
-    METADATA_KEY,
-    check_output,
-    load_image,
-    load_mask,
-    mask_to_uri,
-    read_request,
-    save_image,
-    to_pil,
-    write_atomically,
-)
-from dragtext.sdk.request import Request, Settings, make_drags
+from dragtext.sdk.picture.files import METADATA_KEY, check_output, save_image, write_atomically
+from dragtext.sdk.picture.masks import load_mask, mask_to_uri
+from dragtext.sdk.picture.reading import MAX_PIXELS, load_image, to_pil
+from dragtext.sdk.picture.requests import read_request
+from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import Settings
 from PIL import Image, PngImagePlugin
 
 HEIGHT, WIDTH = 70, 93

@@ -16,7 +16,8 @@ from dragtext.extension.jobs import (
     UnknownJobError,
 )
 from dragtext.sdk.errors import InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
-from dragtext.sdk.request import Request, make_drags, make_settings
+from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import make_settings
 from PIL import Image
 
 QUICK = {

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from dragtext.sdk.drag import dragdiffusion, dragnoise, freedrag, gooddrag
+from dragtext.sdk.drag import METHODS, dragdiffusion, dragnoise, freedrag, gooddrag
 from dragtext.sdk.drag.features import FeatureMap, window_offsets
 from dragtext.sdk.drag.motion import motion_loss
 from dragtext.sdk.drag.problem import DragProblem
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step
 from dragtext.sdk.model.taps import features_only
-from dragtext.sdk.request import METHODS, make_settings
+from dragtext.sdk.settings import make_settings
 
 LOOPS = {
     "dragdiffusion": dragdiffusion.steps,

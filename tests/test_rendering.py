@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from dragtext import sdk
-from dragtext.sdk.frame import Frame, box_around
+from dragtext.sdk.drag import METHODS
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
-from dragtext.sdk.request import METHODS, Drag
+from dragtext.sdk.picture.frame import Frame, box_around
+from dragtext.sdk.request import Drag
 from PIL import Image
 
 from .tiny import tiny_model, write_diffusers_folder

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dragtext.sdk.demo import demo_settings
+from dragtext.sdk.command.demo import demo_settings
+from dragtext.sdk.drag import METHODS
 from dragtext.sdk.evaluation.centroid import measure
 from dragtext.sdk.evaluation.recognise import recognise
 from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, HELD_OUT, make_scene, object_mask, render
 from dragtext.sdk.evaluation.tasks import KINDS, drag_task
-from dragtext.sdk.request import METHODS
 
 SEEDS = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 30)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from ...sdk.images import METADATA_KEY, write_atomically
 from ...sdk.model.base import DiffusionModel
 from ...sdk.model.load import load_model
+from ...sdk.picture.files import METADATA_KEY, write_atomically
 from ..options import BY_NAME
 from .base import Accounts, Host, Notice
 from .preparation import gradients_allowed

@@ -68,7 +68,7 @@ class WebUI(Host):
         from modules import images, shared
         from modules.paths_internal import data_path
 
-        from ...sdk.images import METADATA_KEY
+        from ...sdk.picture.files import METADATA_KEY
 
         opts = shared.opts
         if not self.option("save") or not opts.samples_save:

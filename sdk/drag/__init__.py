@@ -1,0 +1,34 @@
+"""The drag loops. A method is a module here that brings its published `DEFAULTS` and its `steps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from ..result import Step
+    from .problem import DragProblem
+
+# The one list of methods; each is the name of its module.
+MethodName = Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise"]
+METHODS: tuple[str, ...] = get_args(MethodName)
+
+
+def defaults_of(method: str) -> dict[str, Any]:
+    """Published values of the settings that differ between methods (ALGORITHMS section 7).
+
+    Where a user interface and a benchmark script of the same authors differ, the benchmark's, which the published
+    numbers come from. A setting left at None takes its method's.
+    """
+    return _module(method).DEFAULTS
+
+
+def loop_of(method: str) -> Callable[[DragProblem], Generator[Step, None, None]]:
+    """The method's `steps`: a generator that yields every iteration of the drag."""
+    return _module(method).steps
+
+
+def _module(method: str) -> Any:
+    # On first use: the modules import torch, which whoever only reads settings need not wait for.
+    return import_module(f".{method}", __name__)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from ..result import Step
 from .problem import DragProblem
 from .supervised import pull
+
+DEFAULTS: dict[str, Any] = {
+    "steps": 80,
+    "lr": 0.01,
+    "mask_weight": 0.1,
+    "strength": 0.7,
+    "supervision_radius": 1,
+    "tracking_radius": 3,
+    "displacement": 1.0,
+    "shared_attention": True,
+    "lora_steps": 80,
+    "lora_lr": 5e-4,
+}
 
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:

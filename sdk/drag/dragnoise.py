@@ -6,6 +6,7 @@ The latent stays as it is; the optimised bottleneck takes the mid block's place 
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,19 @@ from ..result import Step
 from .features import FeatureMap
 from .problem import DragProblem
 from .supervised import pull
+
+DEFAULTS: dict[str, Any] = {
+    "steps": 80,
+    "lr": 0.02,
+    "mask_weight": 0.2,
+    "strength": 0.7,
+    "supervision_radius": 1,
+    "tracking_radius": 3,
+    "displacement": 1.0,
+    "shared_attention": False,
+    "lora_steps": 200,
+    "lora_lr": 2e-4,
+}
 
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..request import ResolvedSettings
 from ..result import Step
+from ..settings import ResolvedSettings
 from .features import FeatureMap
+from .gradients import Gradients, check_loss, regulariser_gradient
 from .problem import DragProblem
-from .text import Gradients, check_loss, regulariser_gradient
 from .tracking import distances
 from .variable import Variable
+
+DEFAULTS: dict[str, Any] = {
+    "steps": 300,
+    "lr": 0.01,
+    "mask_weight": 10.0,
+    "strength": 0.7,
+    "supervision_radius": 4,
+    "tracking_radius": 3,  # not used: there is no point tracker
+    "displacement": 5.0,
+    "shared_attention": True,
+    "lora_steps": 200,
+    "lora_lr": 2e-4,
+}
 
 FRACTIONS = np.arange(1, 11) / 10
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,24 @@ from torch import Tensor
 from ..model.schedule import ddim_step
 from ..result import Step
 from .features import FeatureMap
+from .gradients import Gradients, check_loss
 from .motion import motion_loss
 from .problem import DragProblem
-from .text import Gradients, check_loss
 from .tracking import distances, handle_features, track
 from .variable import Variable
+
+DEFAULTS: dict[str, Any] = {
+    "steps": 210,
+    "lr": 0.02,
+    "mask_weight": 0.1,
+    "strength": 0.75,
+    "supervision_radius": 4,
+    "tracking_radius": 12,
+    "displacement": 4.0,
+    "shared_attention": True,
+    "lora_steps": 70,
+    "lora_lr": 5e-4,
+}
 
 
 @torch.no_grad()

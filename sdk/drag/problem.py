@@ -10,7 +10,7 @@ from torch import Tensor
 from ..model.base import DiffusionModel, TextEmbedding
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import features_and_prediction, features_only
-from ..request import ResolvedSettings
+from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .motion import background_loss
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..result import Step
 from .features import FeatureMap
+from .gradients import Gradients, check_loss
 from .motion import motion_loss
 from .problem import DragProblem
-from .text import Gradients, check_loss
 from .tracking import distances, handle_features, track
 from .variable import Variable
 

@@ -72,7 +72,7 @@ def export_checkpoint(model: DiffusersModel, path: Path, dtype: torch.dtype = to
     import yaml
     from safetensors.torch import save_file
 
-    from ..images import write_atomically
+    from ..picture.files import write_atomically
 
     unet = model.unet.config
     if unet.norm_num_groups != GROUPS or unet.use_linear_projection:  # type: ignore[union-attr]

@@ -8,10 +8,10 @@ import torch
 from dragtext.sdk.drag.features import FeatureMap
 from dragtext.sdk.drag.freedrag import sample, search, template_weight
 from dragtext.sdk.drag.tracking import handle_features, track
-from dragtext.sdk.frame import Frame, mask_to_latent, points_to_grid
 from dragtext.sdk.model.schedule import TimeGrid, alpha_bar, ddim_step, invert, to_epsilon_x0
 from dragtext.sdk.model.taps import features_and_prediction, features_only, share_attention
-from dragtext.sdk.request import make_settings
+from dragtext.sdk.picture.frame import Frame, mask_to_latent, points_to_grid
+from dragtext.sdk.settings import make_settings
 
 
 def close(actual, expected, limit=1e-4):

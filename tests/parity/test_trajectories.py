@@ -7,10 +7,11 @@ import pytest
 import torch
 from dragtext.sdk.drag import dragdiffusion, dragnoise, freedrag, gooddrag
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.frame import Frame
 from dragtext.sdk.model.schedule import TimeGrid, invert
-from dragtext.sdk.rendering import Rendering
-from dragtext.sdk.request import make_drags, make_settings
+from dragtext.sdk.picture.frame import Frame
+from dragtext.sdk.render.rendering import Rendering
+from dragtext.sdk.request import make_drags
+from dragtext.sdk.settings import make_settings
 
 from .conftest import assert_quantile_close, case_ids
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dragtext.sdk.catalogue import catalogue
 from dragtext.sdk.errors import InputError
-from dragtext.sdk.request import Request, as_dict, make_drags, make_settings
+from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import as_dict, catalogue, make_settings
 
 from ..test_jobs import picture, request
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..model.base import DiffusionModel
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import replace_mid, share_attention
-from ..request import ResolvedSettings
+from ..settings import ResolvedSettings
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .catalogue import SettingInfo, catalogue
-from .errors import InputError
-from .request import Drag, Request, make_drags, make_settings
+from ..errors import InputError
+from ..request import Drag, Request, make_drags
+from ..settings import SettingInfo, catalogue, make_settings
 
 ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
 PromptOption = Annotated[str | None, typer.Option(help="what the picture shows")]
@@ -89,8 +89,9 @@ def read_inputs(
     settings: dict[str, Any],
 ) -> tuple[Request, Any, Any]:
     """The request, the loaded picture and the mask, all checked before a model is loaded."""
-    from .frame import Frame
-    from .images import load_image, load_mask
+    from ..picture.frame import Frame
+    from ..picture.masks import load_mask
+    from ..picture.reading import load_image
 
     asked = _read_request(request, prompt, drags, mask, settings)
     loaded = load_image(image)
@@ -110,7 +111,7 @@ def parse_at(text: str | None) -> tuple[float, float | None] | None:
         (words,) = more or (None,)
     except ValueError:
         raise InputError(f"--at {text} is not of the form V or V,TEXT, for example 1.5 or 1,0.") from None
-    from .rendering import check_point
+    from ..render.rendering import check_point
 
     check_point((image, image if words is None else words))
     return image, words
@@ -127,7 +128,7 @@ def parse_sweep(text: str | None) -> list[float] | None:
         raise InputError(f"--sweep {text} is not of the form START:STOP:COUNT, for example 0:2:9.") from None
     if not 2 <= count <= 100:
         raise InputError(f"--sweep {text} asks for {count} pictures; give 2 to 100.")
-    from .rendering import check_point
+    from ..render.rendering import check_point
 
     for end in (start, stop):
         check_point(end)
@@ -136,7 +137,7 @@ def parse_sweep(text: str | None) -> list[float] | None:
 
 def side_outputs(target: Path, sweeps: bool) -> list[Path]:
     """The strip and the GIF of a sweep, checked to be writable."""
-    from .images import check_writable
+    from ..picture.files import check_writable
 
     if not sweeps:
         return []
@@ -151,7 +152,7 @@ def _read_request(
     path: str | None, prompt: str | None, drags: list[str] | None, mask: str | None, settings: dict[str, Any]
 ) -> Request:
     """The request file, if any, with the command line's values over it."""
-    from .images import read_request
+    from ..picture.requests import read_request
 
     asked = read_request(path) if path else Request(())
     if path and asked.mask and not asked.mask.startswith("data:"):

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .editor import Editor, OnProgress
-from .errors import InputError, InterruptedEditError
-from .evaluation.centroid import Movement, measure
-from .evaluation.scenes import FIRST_EVALUATION_SEED
-from .evaluation.tasks import DEMO_SETTINGS, KINDS, WHOLE_OBJECT_SETTINGS, DragTask, drag_task
-from .images import check_writable, save_image
-from .model.base import DiffusionModel
-from .model.load import load_model
-from .pictures import draw_instruction, save_trajectory, strip
-from .request import Settings, make_drags, make_settings
-from .result import EditResult
+from ..editor import Editor, OnProgress
+from ..errors import InputError, InterruptedEditError
+from ..evaluation.centroid import Movement, measure
+from ..evaluation.scenes import FIRST_EVALUATION_SEED
+from ..evaluation.tasks import DEMO_SETTINGS, KINDS, WHOLE_OBJECT_SETTINGS, DragTask, drag_task
+from ..model.base import DiffusionModel
+from ..model.load import load_model
+from ..picture.drawing import draw_instruction, save_trajectory, strip
+from ..picture.files import check_writable, save_image
+from ..request import make_drags
+from ..result import EditResult
+from ..settings import Settings, make_settings
 
 WHAT = {"move": "a whole object", "part": "a part", "rotate": "a rotation", "stretch": "a stretch"}
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import InputError
-from .request import Drag, Point
+from ..errors import InputError
+from ..request import Drag, Point
 
 LATENT_FACTOR = 8
 MIN_MODEL_SIDE = 64

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .errors import NotEnoughMemoryError
+from ..errors import NotEnoughMemoryError
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 

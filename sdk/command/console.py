@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from .errors import InterruptedEditError
-from .result import PHASES, EditResult, Progress
+from ..errors import InterruptedEditError
+from ..result import PHASES, EditResult, Progress
 
 
 class ProgressBars:

@@ -16,9 +16,11 @@ from PIL import Image
 
 from ..editor import Editor, OnProgress, ShouldStop
 from ..errors import DragTextError, InputError, InterruptedEditError
-from ..images import mask_to_uri, write_atomically
-from ..pictures import contact_sheet, thumbnail
-from ..request import Request, Settings, as_dict, make_settings, setting_names
+from ..picture.drawing import contact_sheet, thumbnail
+from ..picture.files import write_atomically
+from ..picture.masks import mask_to_uri
+from ..request import Request
+from ..settings import Settings, as_dict, make_settings, setting_names
 
 MAX_CELLS = 400
 

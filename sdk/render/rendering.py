@@ -6,12 +6,10 @@ bottleneck) and the text embedding (ALGORITHMS 6.8).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +17,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .drag.denoise import denoise
-from .errors import InputError
-from .frame import Frame
-from .images import check_writable, to_pil, write_atomically
-from .memory import memory_errors
-from .model.base import DiffusionModel
-from .model.schedule import TimeGrid
-from .model.taps import low_rank_adapter
-from .request import Request, ResolvedSettings, as_dict, make_settings
+from ..errors import InputError
+from ..model.base import DiffusionModel
+from ..model.memory import memory_errors
+from ..model.schedule import TimeGrid
+from ..model.taps import low_rank_adapter
+from ..picture.frame import Frame
+from ..picture.reading import to_pil
+from ..settings import ResolvedSettings
+from .denoise import denoise
 
-FORMAT = "dragtext-state-1"
 BATCH = 8  # pictures rendered side by side; more only cost memory
 LIMIT = 100.0
 
@@ -93,7 +90,7 @@ class Rendering:
         return TimeGrid.of(self.settings.strength, self.settings.inference_steps)
 
     def _render(self, points: list[tuple[float, float]], on_step: OnStep | None) -> list[Tensor]:
-        model = self._model()
+        model = self.lent_model
         device = model.device
         images: list[Tensor] = []
         batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
@@ -112,7 +109,7 @@ class Rendering:
 
     def _denoise(self, points: list[tuple[float, float]]) -> tuple[Any, Tensor]:
         """The steps of one batch, and the latents they begin with."""
-        model = self._model()
+        model = self.lent_model
         device = model.device
         # The reference goes first where the others attend to it, and is not needed elsewhere.
         shares = ([(0.0, 0.0)] if self.settings.shared_attention else []) + points
@@ -126,119 +123,11 @@ class Rendering:
         levels = denoise(model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck)
         return levels, latents
 
-    def _model(self) -> DiffusionModel:
+    @property
+    def lent_model(self) -> DiffusionModel:
         if self.model is None:
             raise RuntimeError("this rendering has given its model back; use with_model first")
         return self.model
-
-    def save(self, path: str | Path, request: Request) -> Path:
-        """Write everything but the model's weights into one .safetensors file, atomically."""
-        from safetensors.torch import save_file
-
-        path = check_state(path)
-        model = self._model()
-        tensors = {
-            "latent_before": self.latent_before,
-            "latent_after": self.latent_after,
-            "text_before": self.text_before,
-            "text_after": self.text_after,
-            "original": torch.from_numpy(self.original),
-        }
-        if self.bottleneck is not None:
-            tensors["bottleneck"] = self.bottleneck
-        for name in ("alpha", "mask"):
-            if getattr(self, name) is not None:
-                tensors[name] = torch.from_numpy(getattr(self, name).astype(np.uint8))
-        for place, (down, up) in self.identity.items():
-            tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
-        metadata = {
-            "format": FORMAT,
-            "request": request.to_json(),
-            "settings": json.dumps(as_dict(self.settings)),
-            "level": str(self.level),
-            "frame": json.dumps(vars(self.frame)),
-            "model": model.name,
-            "fingerprint": model.fingerprint,
-        }
-        # Copies: DragNoise's two latents are one tensor, and safetensors stores no shared memory.
-        contiguous = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
-        return write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
-
-
-@dataclass(frozen=True)
-class SavedResult:
-    """A reopened edit: its request, and its rendering with `at` and `sweep`."""
-
-    request: Request
-    rendering: Rendering
-
-    def at(self, v: float, text: float | None = None) -> Image.Image:
-        return self.rendering.at(v, text)
-
-    def sweep(self, values: Sequence[float | tuple[float, float]]) -> list[Image.Image]:
-        return self.rendering.sweep(values)
-
-
-def open_result(path: str | Path, model: DiffusionModel | str | Path | None = None) -> SavedResult:
-    """Reopen what `EditResult.save_state` wrote.
-
-    model: the model it was made with, loaded or as a path for `load_model`; None is the embedded model. Raises
-    InputError for a file of another kind or another model.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    from .model.load import load_model
-
-    path = Path(path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path.name} is not a saved edit; give a file that --save-state wrote.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except OSError as error:
-        raise InputError(f"The saved edit {path} cannot be read ({error.strerror or error}).") from None
-    except SafetensorError as error:
-        raise InputError(f"{path.name} is damaged ({error}); save the edit again.") from None
-    if not isinstance(model, DiffusionModel):
-        model = load_model(model)
-    if model.fingerprint != metadata.get("fingerprint"):
-        raise InputError(
-            f"{path.name} was made with the model {metadata.get('model')}, not with {model.name}; give that model "
-            "in the same precision."
-        )
-    try:
-        frame = Frame(**{name: tuple(value) for name, value in json.loads(metadata["frame"]).items()})
-        places = [name[len("identity.") : -len(".down")] for name in tensors if name.endswith(".down")]
-        identity = {p: (tensors[f"identity.{p}.down"], tensors[f"identity.{p}.up"]) for p in places}
-        alpha, mask = (tensors[name].numpy() if name in tensors else None for name in ("alpha", "mask"))
-        rendering = Rendering(
-            model=model,
-            settings=make_settings(json.loads(metadata["settings"])).resolve(),
-            frame=frame,
-            level=int(metadata["level"]),
-            latent_before=tensors["latent_before"],
-            latent_after=tensors["latent_after"],
-            bottleneck=tensors.get("bottleneck"),
-            text_before=tensors["text_before"],
-            text_after=tensors["text_after"],
-            identity=identity,
-            original=tensors["original"].numpy(),
-            alpha=alpha,
-            mask=mask,
-        )
-        return SavedResult(Request.from_json(metadata["request"]), rendering)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path.name} is damaged ({error}); save the edit again.") from None
-
-
-def check_state(path: str | Path) -> Path:
-    """Make sure, before any work, that a saved edit can be written to `path`."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"The saved edit {path.name} must end in .safetensors.")
-    check_writable(path)
-    return path
 
 
 def check_point(value: Any) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import DragTextError, InputError, InterruptedEditError
 from .arguments import (
     AtOption,
     AttentionOption,
@@ -35,7 +36,6 @@ from .arguments import (
     setting_options,
     side_outputs,
 )
-from .errors import DragTextError, InputError, InterruptedEditError
 
 app = typer.Typer(
     add_completion=False,
@@ -86,7 +86,7 @@ def edit(
     **settings: Any,
 ) -> None:
     """Drag points of a picture to their targets."""
-    from .images import check_output, check_writable, save_image, write_atomically
+    from ..picture.files import check_output, check_writable, save_image, write_atomically
 
     asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     target = check_output(output or beside(image, "-dragged.png"), loaded.alpha is not None)
@@ -96,17 +96,17 @@ def edit(
         check_writable(Path(trace))
         sides.append(Path(trace))
     if save_state is not None:
-        from .rendering import check_state
+        from ..render.saved import check_state
 
         sides.append(check_state(save_state))
     names = [path.absolute() for path in (target, *sides)]
     if len(set(names)) < len(names):
         raise InputError("Two of the outputs name the same file; give --trace and --save-state names of their own.")
 
+    from ..editor import Editor
+    from ..model.load import load_model
+    from ..model.memory import memory_errors
     from .console import ProgressBars, interruptible, show_result
-    from .editor import Editor
-    from .memory import memory_errors
-    from .model.load import load_model
 
     bars = ProgressBars(quiet)
     with interruptible() as should_stop:
@@ -149,7 +149,7 @@ def render(
     quiet: QuietOption = False,
 ) -> None:
     """Render a saved edit again, at any point of the way, without optimising."""
-    from .images import check_output, save_image
+    from ..picture.files import check_output, save_image
 
     target = check_output(output or beside(state, "-rendered.png"))
     point, values = parse_at(at) or (1.0, None), parse_sweep(sweep_)
@@ -157,10 +157,10 @@ def render(
     if not Path(state).is_file():
         raise InputError(f"The saved edit {state} does not exist; check the path.")
 
+    from ..model.load import load_model
+    from ..model.memory import memory_errors
+    from ..render.saved import open_result
     from .console import ProgressBars, interruptible
-    from .memory import memory_errors
-    from .model.load import load_model
-    from .rendering import open_result
 
     bars = ProgressBars(quiet)
     with interruptible(immediately=True):
@@ -197,8 +197,8 @@ def sweep(
     **settings: Any,
 ) -> None:
     """Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop."""
-    from .evaluation.grid import cells, parse_axis, run_grid
-    from .images import check_writable
+    from ..batch.grid import cells, parse_axis, run_grid
+    from ..picture.files import check_writable
 
     asked, _, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     axes = [parse_axis(text) for text in vary or ()]
@@ -210,10 +210,10 @@ def sweep(
         raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
     check_writable(folder / "table.csv")
 
+    from ..editor import Editor
+    from ..model.load import load_model
+    from ..model.memory import memory_errors
     from .console import ProgressBars, interruptible
-    from .editor import Editor
-    from .memory import memory_errors
-    from .model.load import load_model
 
     bars = ProgressBars(quiet)
 
@@ -243,8 +243,8 @@ def sweep(
 
 
 def _write_sweep(rendering: Any, values: list[float], target: Path, bars: Any) -> None:
-    from .pictures import save_sweep
-    from .result import Progress
+    from ..picture.drawing import save_sweep
+    from ..result import Progress
 
     images = rendering.sweep(values, lambda done, total: bars(Progress("sweep", done, total)))
     save_sweep(target.with_name(f"{target.stem}-sweep.png"), images, [f"v = {value:g}" for value in values])
@@ -289,7 +289,7 @@ def export_model(
     dtype: Annotated[str, typer.Option(help="float16 or float32, of the written weights")] = "float16",
 ) -> None:
     """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
-    from .images import check_writable
+    from ..picture.files import check_writable
 
     path = Path(output)
     if path.suffix != ".safetensors":
@@ -299,8 +299,8 @@ def export_model(
     check_writable(path)
     import torch
 
-    from .model.export import export_checkpoint
-    from .model.load import load_model
+    from ..model.export import export_checkpoint
+    from ..model.load import load_model
 
     for written in export_checkpoint(load_model(model, device="cpu", dtype="float32"), path, getattr(torch, dtype)):
         typer.echo(f"Saved {written}")

@@ -7,11 +7,11 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from .errors import ModelError
-from .model.base import DiffusionModel, LatentDistribution
-from .model.schedule import TRAIN_STEPS
-from .model.taps import low_rank_adapter, projections
-from .request import ResolvedSettings
+from ..errors import ModelError
+from ..settings import ResolvedSettings
+from .base import DiffusionModel, LatentDistribution
+from .schedule import TRAIN_STEPS
+from .taps import low_rank_adapter, projections
 
 # Path of a projection in the U-Net -> (down (rank, in), up (out, rank)), float32.
 IdentityWeights = dict[str, tuple[Tensor, Tensor]]

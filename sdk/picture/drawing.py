@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .images import write_atomically
-from .request import Drag
+from ..request import Drag
+from .files import write_atomically
 
 _HANDLE, _TARGET, _LINE = (230, 40, 60), (40, 90, 230), (255, 255, 255)
 _LABEL_HEIGHT = 26

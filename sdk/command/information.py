@@ -14,8 +14,8 @@ def collect() -> dict[str, Any]:
     """Name -> value, all JSON types; sizes in bytes."""
     import torch
 
-    from .cache import cache_folder, cache_limit, cache_size
-    from .model.load import EMBEDDED
+    from ..model.cache import cache_folder, cache_limit, cache_size
+    from ..model.load import EMBEDDED
 
     facts: dict[str, Any] = {"python": platform.python_version(), "system": platform.platform()}
     for package in PACKAGES:

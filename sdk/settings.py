@@ -1,0 +1,212 @@
+"""Every hyperparameter of an edit, and what there is to know about each.
+
+`Settings` is the single list of settings: the command line, the request file, PNG metadata, the tab and the HTTP API
+are generated from it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, Field, ValidationError
+
+from .drag import METHODS, MethodName, defaults_of
+from .errors import InputError
+
+Kind = Literal["bool", "int", "float", "choice"]
+
+
+class Settings(BaseModel, extra="forbid", frozen=True):
+    """Every hyperparameter of an edit. None means the method's published value; `resolve` fills it in."""
+
+    method: MethodName = Field(default="gooddrag", description="base method")
+    text: bool = Field(default=True, description="optimise the text embedding along with the image (DragText)")
+    gradients: Literal["joint", "paper", "official", "repository"] = Field(
+        default="joint",
+        description="what the optimisers see: one shared backward, the paper's two losses, the published code with its "
+        "leftovers, or DragText's repository (differs from the former for FreeDrag without text only)",
+    )
+    resolution: int | None = Field(
+        default=None,
+        ge=64,
+        le=2048,
+        description="work on about this many pixels squared, whatever the picture's size; by default its own size, or "
+        "the model's with crop and for pictures over a megapixel",
+    )
+    crop: Literal["none", "auto"] = Field(
+        default="none", description="auto: edit only a padded box around drags and mask, and paste it back"
+    )
+    steps: int | None = Field(default=None, ge=1, le=2000, description="most updates of the drag loop")
+    lr: float | None = Field(default=None, gt=0, le=10, description="Adam step size of the latent")
+    text_lr: float = Field(default=0.004, gt=0, le=1, description="Adam step size of the text embedding")
+    text_weight: float = Field(
+        default=0.1, ge=0, le=1000, description="weight of the L1 term that keeps the text's meaning"
+    )
+    mask_weight: float | None = Field(
+        default=None, ge=0, le=1000, description="weight of the term that keeps what lies outside the mask"
+    )
+    strength: float | None = Field(
+        default=None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
+    )
+    inference_steps: int = Field(default=50, ge=2, le=500, description="DDIM steps of a full denoise")
+    feature_block: int = Field(
+        default=3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine"
+    )
+    supervision_radius: int | None = Field(
+        default=None, ge=0, le=32, description="half width of the supervised window, feature-grid pixels"
+    )
+    tracking_radius: int | None = Field(
+        default=None, ge=1, le=64, description="half width of the point search window, feature-grid pixels"
+    )
+    displacement: float | None = Field(
+        default=None, gt=0, le=64, description="how far ahead features are pulled at once, feature-grid pixels"
+    )
+    reach_distance: float = Field(
+        default=2.0, gt=0, le=100, description="a point this close to its target has arrived, feature-grid pixels"
+    )
+    expected_loss: float = Field(
+        default=1.0, gt=0, le=100, description="feature difference that FreeDrag's line search looks for"
+    )
+    inner_steps: int = Field(default=5, ge=1, le=100, description="most updates per round of FreeDrag")
+    drag_levels: int = Field(default=7, ge=1, le=500, description="timesteps at which GoodDrag drags")
+    tracks_per_level: int = Field(default=10, ge=1, le=500, description="point trackings per timestep of GoodDrag")
+    steps_per_track: int = Field(default=3, ge=1, le=100, description="updates per point tracking of GoodDrag")
+    patience: int = Field(default=5, ge=1, le=500, description="trackings without movement after which GoodDrag ends")
+    shared_attention: bool | None = Field(
+        default=None, description="let the edited image attend to the original's keys and values in the denoise"
+    )
+    shared_attention_stages: int = Field(
+        default=2, ge=1, le=4, description="how many of the last decoder stages share attention"
+    )
+    shared_attention_start: int = Field(
+        default=0, ge=0, le=500, description="denoise step from which attention is shared"
+    )
+    lora_steps: int | None = Field(
+        default=None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
+    )
+    lora_lr: float | None = Field(default=None, gt=0, le=1, description="AdamW step size of the identity LoRA")
+    lora_rank: int = Field(default=16, ge=1, le=256, description="rank of the identity LoRA")
+    lora_batch: int = Field(default=4, ge=1, le=64, description="noised copies per training step of the LoRA")
+    seed: int = Field(default=42, ge=0, le=2**63 - 1, description="seed of the LoRA's noise, the only randomness")
+
+    def resolve(self) -> ResolvedSettings:
+        """The same settings with the method's default wherever it has one and None was left."""
+        defaults = defaults_of(self.method)
+        filled: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in as_dict(self).items()}
+        return ResolvedSettings(**filled)
+
+
+class ResolvedSettings(Settings, frozen=True):
+    """Settings as a loop reads them: nothing that depends on the method is open any more."""
+
+    steps: int
+    lr: float
+    mask_weight: float
+    strength: float
+    supervision_radius: int
+    tracking_radius: int
+    displacement: float
+    shared_attention: bool
+    lora_steps: int
+    lora_lr: float
+
+
+def as_dict(model: BaseModel) -> dict[str, Any]:
+    """Field values of a pydantic 1 or 2 model."""
+    return {name: getattr(model, name) for name in setting_names(type(model))}
+
+
+def setting_names(model: type[BaseModel] = Settings) -> tuple[str, ...]:
+    """Names of all fields, in order, under pydantic 1 and 2."""
+    fields = model.model_fields if pydantic.VERSION.startswith("2") else model.__fields__
+    return tuple(fields)
+
+
+def make_settings(values: dict[str, Any] | None = None, base: Settings | None = None) -> Settings:
+    """Build and check settings; `values` override `base`. Raises InputError naming the setting and the reason."""
+    merged = {**(as_dict(base) if base else {}), **(values or {})}
+    unknown = sorted(set(merged) - set(setting_names()))
+    if unknown:
+        raise InputError(f"Unknown setting '{unknown[0]}'; the settings are: {', '.join(setting_names())}.")
+    if merged.get("method", METHODS[0]) not in METHODS:
+        raise InputError(f"Unknown method '{merged['method']}'; the methods are: {', '.join(METHODS)}.")
+    for name, value in merged.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"Setting '{name}' is {value}; it must be a finite number.")
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"Setting '{name}' is {merged.get(name)!r}: {reason}.") from None
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """One setting. default: None where it depends on the method (`published`) or the picture; `least` is excluded as a
+    value itself where `above` is true."""
+
+    name: str
+    kind: Kind
+    description: str
+    default: Any
+    published: dict[str, Any]
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    above: bool = False
+
+    @property
+    def label(self) -> str:
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def default_text(self) -> str:
+        """The default in words."""
+        if self.default is not None:
+            return str(self.default)
+        return ", ".join(f"{method} {value}" for method, value in self.published.items()) or "automatic"
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the value."""
+        kinds = {"bool": "boolean", "int": "integer", "float": "number", "choice": "string"}
+        schema: dict[str, Any] = {"description": f"{self.description} [{self.default_text}]"}
+        schema["type"] = kinds[self.kind] if self.default is not None else [kinds[self.kind], "null"]
+        if self.choices:
+            schema["enum"] = list(self.choices)
+        if self.least is not None:
+            schema["exclusiveMinimum" if self.above else "minimum"] = self.least
+        if self.most is not None:
+            schema["maximum"] = self.most
+        if self.default is not None:
+            schema["default"] = self.default
+        return schema
+
+
+def catalogue() -> tuple[SettingInfo, ...]:
+    """All settings in their order, the same under pydantic 1 and 2."""
+    schema = Settings.model_json_schema() if hasattr(Settings, "model_json_schema") else Settings.schema()
+    standard = Settings()
+    return tuple(_info(name, schema["properties"][name], getattr(standard, name)) for name in setting_names())
+
+
+def _info(name: str, field: dict[str, Any], default: Any) -> SettingInfo:
+    # pydantic 2 puts what is optional into `anyOf`.
+    facts = {**field, **next((part for part in field.get("anyOf", ()) if part.get("type") != "null"), {})}
+    kinds: dict[str, Kind] = {"boolean": "bool", "integer": "int", "number": "float", "string": "choice"}
+    above = "exclusiveMinimum" in facts
+    return SettingInfo(
+        name=name,
+        kind=kinds[facts["type"]],
+        description=field["description"],
+        default=default,
+        published={method: values[name] for method in METHODS if name in (values := defaults_of(method))},
+        choices=tuple(facts.get("enum", ())),
+        least=facts["exclusiveMinimum"] if above else facts.get("minimum"),
+        most=facts.get("maximum"),
+        above=above,
+    )
