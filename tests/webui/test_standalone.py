@@ -42,7 +42,7 @@ def free_port() -> int:
 def server(folder, *arguments: str):
     """A running `dragtext ui`, ended with Ctrl-C; yields a client."""
     port = free_port()
-    command = [sys.executable, "-c", "from dragtext.extension.app import main; main()", "ui", "--port", str(port)]
+    command = [sys.executable, "-c", "from dragtext.extension.command import main; main()", "ui", "--port", str(port)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DRAGTEXT_CACHE_DIR": str(folder / "cache")}
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
@@ -207,7 +207,7 @@ def test_bad_arguments(tmp_path, arguments, words):
         blocker.bind(("127.0.0.1", 0))
         blocker.listen()
         arguments = ["--port", str(blocker.getsockname()[1])]
-    command = [sys.executable, "-c", "from dragtext.extension.app import main; main()", "ui", *arguments]
+    command = [sys.executable, "-c", "from dragtext.extension.command import main; main()", "ui", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=START)
     assert done.returncode == 2
     assert words in done.stderr
