@@ -38,7 +38,7 @@ def ui(
         raise InputError("The page needs gradio: pip install -c constraints-gradio4.txt 'dragtext[ui]'.")
     from .hosts.base import Accounts
     from .hosts.standalone import Standalone
-    from .jobs import Jobs
+    from .queue import Jobs
     from .server import serve
 
     standalone = Standalone(

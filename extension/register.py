@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .hosts.detect import detect
-from .jobs import Jobs
 from .options import OPTIONS, PREFIX, SECTION, Option
+from .queue import Jobs
 
 # The button does what the one in the tab does, since a settings page has no handlers of its own.
 CLEAR_CACHE = (
@@ -22,13 +22,13 @@ def register() -> None:
     jobs = Jobs(detect())
 
     def on_ui_tabs() -> list[tuple[Any, str, str]]:
-        from .tab import build
+        from .layout import build
 
         return [(build(jobs), "DragText", "dragtext")]
 
     def on_app_started(_page: Any, app: Any) -> None:
         if jobs.host.has_public_api:
-            from .api import add_routes
+            from .routes import add_routes
 
             add_routes(app, jobs)
 

@@ -16,8 +16,8 @@ def serve(jobs: Any, host: str, port: int) -> None:
     """Serve the tab, and the API if the host has it, until Ctrl-C."""
     import gradio as gr
 
-    from .api import add_routes
-    from .tab import build
+    from .layout import build
+    from .routes import add_routes
 
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     page = build(jobs)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dragtext.extension.jobs import Jobs
+from dragtext.extension.queue import Jobs
 
 from .lender import Lender
 from .tiny import tiny_model

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from dragtext.extension import schema
 from dragtext.extension.hosts.base import Accounts
-from dragtext.extension.jobs import Jobs
+from dragtext.extension.queue import Jobs
 from PIL import Image
 
 from .test_jobs import QUICK, picture
 
 fastapi = pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")
-api = pytest.importorskip("dragtext.extension.api")
+api = pytest.importorskip("dragtext.extension.routes")
 bodies = pytest.importorskip("dragtext.extension.bodies")
 
 SETTINGS = {**QUICK, "lora_steps": 0}

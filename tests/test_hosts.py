@@ -11,7 +11,7 @@ import torch
 from dragtext.extension.hosts.a1111 import A1111
 from dragtext.extension.hosts.detect import UnknownBackend, detect
 from dragtext.extension.hosts.forge import Forge
-from dragtext.extension.jobs import Jobs
+from dragtext.extension.queue import Jobs
 from dragtext.sdk.editor import Editor
 from dragtext.sdk.errors import InputError, ModelError
 from dragtext.sdk.model.taps import features_only

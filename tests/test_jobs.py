@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from dragtext.extension.infotext import read_infotext
-from dragtext.extension.jobs import (
+from dragtext.extension.queue import (
     MAX_WAITING,
     ClosedError,
     DuplicateJobError,
@@ -52,7 +52,7 @@ def test_an_edit_runs_in_its_turn_and_gives_the_model_back(jobs, host):
     assert job.result.image.size == (80, 64)
     # Nothing that is kept may hold the model: hosts count references to decide what to unload.
     assert job.result.rendering.model is None
-    assert all(editor._model is None for editor in jobs._editors.values())
+    assert all(editor._model is None for editor in jobs._editing._editors.values())
     assert job.saved.name == "saved.png"
     assert [notice.done for notice in host.notices if "dragging" in notice.text] == [1, 2, 3, 3]
     assert job.version >= 3

@@ -74,11 +74,11 @@ def test_settings_have_unique_names_and_one_section(webui):
 
 def test_a_reload_runs_new_code_and_ends_the_old_jobs(webui):
     runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
-    first = sys.modules["dragtext.extension.jobs"]
+    first = sys.modules["dragtext.extension.queue"]
     for close in webui.callbacks.pop("on_script_unloaded"):
         close()
     runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
-    assert sys.modules["dragtext.extension.jobs"] is not first
+    assert sys.modules["dragtext.extension.queue"] is not first
 
 
 def test_routes_are_added_once_to_each_application_and_only_with_the_hosts_api(webui):

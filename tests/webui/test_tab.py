@@ -12,7 +12,8 @@ from ..test_jobs import picture, request
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 
-from dragtext.extension import tab
+from dragtext.extension import form, points
+from dragtext.extension import layout as tab
 
 
 def test_every_setting_has_a_component(jobs):
@@ -26,11 +27,11 @@ def test_every_setting_has_a_component(jobs):
 def test_settings_survive_the_form():
     settings = catalogue()
     asked = make_settings({"method": "freedrag", "steps": 12, "lr": 0.05, "shared_attention": False, "seed": 0})
-    shown = tuple(tab._shown(info, as_dict(asked)[info.name]) for info in settings)
-    assert make_settings(tab._values(settings, shown)) == asked
-    assert make_settings(tab._values(settings, tuple("" for _ in settings))) == make_settings()
+    shown = tuple(form.shown_value(info, as_dict(asked)[info.name]) for info in settings)
+    assert make_settings(form.form_values(settings, shown)) == asked
+    assert make_settings(form.form_values(settings, tuple("" for _ in settings))) == make_settings()
     with pytest.raises(InputError, match="'steps'"):
-        make_settings(tab._values(settings, tuple("x" if info.name == "steps" else "" for info in settings)))
+        make_settings(form.form_values(settings, tuple("x" if info.name == "steps" else "" for info in settings)))
 
 
 def test_the_options_default_settings_fill_the_form(jobs, host):
@@ -46,18 +47,18 @@ def test_the_options_default_settings_fill_the_form(jobs, host):
 def test_clicks_and_text_are_the_same_points():
     text = ""
     for x, y in ((120, 80), (180, 80), (5, 6)):
-        text = tab.add_click(text, x, y)
+        text = points.add_click(text, x, y)
     assert text == "120,80 -> 180,80\n5,6"
     with pytest.raises(InputError, match="no target yet"):
-        tab.parse_points(text)
-    text = tab.add_click(text, 7, 8)
-    assert tab.parse_points(text) == make_drags([((120, 80), (180, 80)), ((5, 6), (7, 8))])
+        points.parse_points(text)
+    text = points.add_click(text, 7, 8)
+    assert points.parse_points(text) == make_drags([((120, 80), (180, 80)), ((5, 6), (7, 8))])
     for expected in ("120,80 -> 180,80\n5,6", "120,80 -> 180,80", "120,80", "", ""):
-        text = tab.remove_click(text)
+        text = points.remove_click(text)
         assert text == expected
-    assert tab.parse_points("(1.5, 2) to [30 40]\n\n") == make_drags([((1.5, 2), (30, 40))])
+    assert points.parse_points("(1.5, 2) to [30 40]\n\n") == make_drags([((1.5, 2), (30, 40))])
     with pytest.raises(InputError, match="not of the form"):
-        tab.parse_points("1,2,3")
+        points.parse_points("1,2,3")
 
 
 def test_following_a_job_to_its_end(jobs, host):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,25 +19,26 @@ from PIL import Image
 from ..sdk.errors import DragTextError, InputError
 from ..sdk.model import cache
 from ..sdk.picture.drawing import draw_instruction
-from ..sdk.request import Drag, Request, make_drags
-from ..sdk.settings import SettingInfo, as_dict, catalogue, make_settings
+from ..sdk.request import Drag, Request
+from ..sdk.settings import as_dict, catalogue, make_settings
+from .editing import small
+from .form import beginning_settings, form_values, setting_fields, shown_value
 from .infotext import read_infotext
-from .jobs import Job, Jobs, finished_result, small
-from .options import parse_settings
+from .job import Job
+from .points import add_click, line_of, parse_points, remove_click
+from .queue import Jobs, finished_result
 
 log = logging.getLogger("dragtext")
 
 POLL = 0.4
 SHOWN_SIDE = 1024
-BY_METHOD = "by method"  # a switch whose default depends on the method
-BASIC = ("method", "text", "steps", "lr", "lora_steps", "crop")
 HINT = "Click on the picture: first a handle, then its target, and so on. Or write a line each: 120,80 -> 180,80"
 
 
 def build(jobs: Jobs) -> gr.Blocks:
     """The tab's contents."""
     settings = catalogue()
-    beginning = as_dict(_beginning(jobs))
+    beginning = as_dict(beginning_settings(jobs))
 
     with gr.Blocks(analytics_enabled=False) as blocks:
         with gr.Row(elem_id="dragtext_tab"):
@@ -54,7 +54,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                     type="pil",
                     elem_id="dragtext_mask",
                 )
-                fields = _setting_fields(settings, beginning)
+                fields = setting_fields(settings, beginning)
             with gr.Column():
                 with gr.Row():
                     drag = gr.Button("Drag", variant="primary", elem_id="dragtext_drag")
@@ -92,7 +92,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                     raise InputError("There is no picture; put one into the box on the left.")
                 if image.mode == "RGBA" and image.getchannel("A").getextrema()[0] == 255:
                     image = image.convert("RGB")  # gradio gives every picture an alpha
-                chosen = make_settings(_values(settings, values))
+                chosen = make_settings(form_values(settings, values))
                 asked = Request(parse_points(lines), words or "", None, chosen)
                 job = jobs.submit(image, asked, area)
             except DragTextError as error:
@@ -145,9 +145,9 @@ def build(jobs: Jobs) -> gr.Blocks:
                 asked = read_infotext(infotext or "")
             except DragTextError as error:
                 return [gr.update()] * (2 + len(settings)) + [_status(str(error), "error")]
-            lines = "\n".join(_line(d) for d in asked.drags)
+            lines = "\n".join(line_of(d) for d in asked.drags)
             values = as_dict(asked.settings)
-            shown_values = [_shown(info, values[info.name]) for info in settings]
+            shown_values = [shown_value(info, values[info.name]) for info in settings]
             note = "Prompt, drags and settings are taken over" + ("; add the mask yourself." if asked.mask else ".")
             return [asked.prompt, lines, *shown_values, _status(note)]
 
@@ -169,44 +169,6 @@ def build(jobs: Jobs) -> gr.Blocks:
         on(use.click, take, [text], [prompt, points, *fields, status])
         on(clear_cache.click, empty_cache, [], [status], queue=False)
     return blocks
-
-
-def parse_points(lines: str) -> tuple[Drag, ...]:
-    """A drag a line: four numbers, x and y of the handle and of the target, with anything between them.
-
-    Raises InputError for a line without four.
-    """
-    pairs = []
-    for line in (lines or "").splitlines():
-        if not line.strip():
-            continue
-        # The arrow's dash is not a minus sign.
-        numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line.replace("->", " "))]
-        if len(numbers) == 2:
-            raise InputError(f"The handle at {line.strip()} has no target yet; click where it should go.")
-        if len(numbers) != 4:
-            raise InputError(f"'{line.strip()[:80]}' is not of the form 120,80 -> 180,80.")
-        pairs.append((numbers[:2], numbers[2:]))
-    return make_drags(pairs)
-
-
-def add_click(lines: str, x: int, y: int) -> str:
-    """The text after a click: a new handle, or the target of the last one."""
-    kept = [line for line in (lines or "").splitlines() if line.strip()]
-    if kept and "->" not in kept[-1]:
-        kept[-1] = f"{kept[-1].strip()} -> {x},{y}"
-    else:
-        kept.append(f"{x},{y}")
-    return "\n".join(kept)
-
-
-def remove_click(lines: str) -> str:
-    """The text without its last point."""
-    kept = [line for line in (lines or "").splitlines() if line.strip()]
-    if not kept:
-        return ""
-    head, arrow, _ = kept.pop().partition("->")
-    return "\n".join([*kept, head.strip()] if arrow else kept)
 
 
 def _follow(jobs: Jobs, job: Job) -> Iterator[list[Any]]:
@@ -281,69 +243,6 @@ def _shown_image(**more: Any) -> Any:
 def _status(text: str, mood: str = "") -> str:
     colour = "color: var(--error-text-color, #b91c1c)" if mood == "error" else ""
     return f'<p style="{colour}" role="status">{html.escape(text)}</p>'
-
-
-def _beginning(jobs: Jobs) -> Any:
-    try:
-        return parse_settings(str(jobs.host.option("default_settings") or ""))
-    except DragTextError as error:
-        log.warning("The option with DragText's first settings is left aside: %s", error)
-        return make_settings()
-
-
-def _setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any]) -> list[Any]:
-    """A component for each setting, in the settings' order; the less common ones folded away."""
-    made: dict[str, Any] = {}
-    with gr.Accordion("Settings", open=True):
-        for info in settings:
-            if info.name in BASIC:
-                made[info.name] = _field(info, beginning[info.name])
-    with gr.Accordion("More settings", open=False):
-        for info in settings:
-            if info.name not in BASIC:
-                made[info.name] = _field(info, beginning[info.name])
-    return [made[info.name] for info in settings]
-
-
-def _field(info: SettingInfo, value: Any) -> Any:
-    label = f"DragText {info.label.lower()}"  # labels of a host's page must differ from each other
-    common = {"label": label, "elem_id": f"dragtext_setting_{info.name}"}
-    text = f"{info.description} [{info.default_text}]"
-    if info.kind == "choice":
-        return gr.Dropdown(list(info.choices), value=value, info=text, **common)
-    if info.kind == "bool" and info.default is None:
-        return gr.Dropdown([BY_METHOD, "on", "off"], value=_shown(info, value), info=text, **common)
-    if info.kind == "bool":
-        return gr.Checkbox(value=value, info=text, **common)
-    # gradio's number fields send 0 when they are empty, and empty has a meaning here.
-    return gr.Textbox(value=_shown(info, value), info=info.description, placeholder=info.default_text, **common)
-
-
-def _shown(info: SettingInfo, value: Any) -> Any:
-    """A setting's value as its component has it."""
-    if info.kind == "bool" and info.default is None:
-        return BY_METHOD if value is None else ("on" if value else "off")
-    if info.kind in ("int", "float"):
-        return "" if value is None or value == info.default else f"{value}"
-    return value
-
-
-def _values(settings: tuple[SettingInfo, ...], values: tuple[Any, ...]) -> dict[str, Any]:
-    """The components' values as settings; empty means the default."""
-    chosen: dict[str, Any] = {}
-    for info, value in zip(settings, values):
-        if info.kind == "bool" and info.default is None:
-            value = {"on": True, "off": False}.get(value)
-        elif isinstance(value, str):
-            value = value.strip()
-        if value not in (None, ""):
-            chosen[info.name] = value
-    return chosen
-
-
-def _line(drag: Drag) -> str:
-    (x0, y0), (x1, y1) = drag.source, drag.target
-    return f"{x0:g},{y0:g} -> {x1:g},{y1:g}"
 
 
 def _events() -> Callable[..., None]:

@@ -30,10 +30,10 @@ from ..sdk.settings import catalogue
 from . import schema
 from .access import RefusedError, check_access
 from .bodies import BodyError, edit_fields, flag, json_body
-from .jobs import (
+from .job import Job
+from .queue import (
     ClosedError,
     DuplicateJobError,
-    Job,
     Jobs,
     NotFinishedError,
     QueueFullError,

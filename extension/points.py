@@ -1,0 +1,52 @@
+"""Drags as text, a line each, as the tab shows them."""
+
+from __future__ import annotations
+
+import re
+
+from ..sdk.errors import InputError
+from ..sdk.request import Drag, make_drags
+
+
+def parse_points(lines: str) -> tuple[Drag, ...]:
+    """A drag a line: four numbers, x and y of the handle and of the target, with anything between them.
+
+    Raises InputError for a line without four.
+    """
+    pairs = []
+    for line in (lines or "").splitlines():
+        if not line.strip():
+            continue
+        # The arrow's dash is not a minus sign.
+        numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line.replace("->", " "))]
+        if len(numbers) == 2:
+            raise InputError(f"The handle at {line.strip()} has no target yet; click where it should go.")
+        if len(numbers) != 4:
+            raise InputError(f"'{line.strip()[:80]}' is not of the form 120,80 -> 180,80.")
+        pairs.append((numbers[:2], numbers[2:]))
+    return make_drags(pairs)
+
+
+def add_click(lines: str, x: int, y: int) -> str:
+    """The text after a click: a new handle, or the target of the last one."""
+    kept = [line for line in (lines or "").splitlines() if line.strip()]
+    if kept and "->" not in kept[-1]:
+        kept[-1] = f"{kept[-1].strip()} -> {x},{y}"
+    else:
+        kept.append(f"{x},{y}")
+    return "\n".join(kept)
+
+
+def remove_click(lines: str) -> str:
+    """The text without its last point."""
+    kept = [line for line in (lines or "").splitlines() if line.strip()]
+    if not kept:
+        return ""
+    head, arrow, _ = kept.pop().partition("->")
+    return "\n".join([*kept, head.strip()] if arrow else kept)
+
+
+def line_of(drag: Drag) -> str:
+    """A drag as a line of text."""
+    (x0, y0), (x1, y1) = drag.source, drag.target
+    return f"{x0:g},{y0:g} -> {x1:g},{y1:g}"
