@@ -5,33 +5,36 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
-from ..sdk.command.cli import app as command
-from ..sdk.command.cli import main as run_command
+from ..sdk.command.app import COMMANDS, Home
+from ..sdk.command.app import main as run_command
 from ..sdk.errors import InputError
 
+UI = Home("dragtext.extension.command", "ui", "Open the drag tab in a browser, without a WebUI.")
 
-@command.command()
+
 def ui(
     model: Annotated[
-        str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+        Optional[str], typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
     ] = None,
     port: Annotated[int, typer.Option(help="port to listen on")] = 7870,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 is the whole network")] = "127.0.0.1",
     api: Annotated[bool, typer.Option("--api", help="also serve the HTTP API, /dragtext/v1")] = False,
-    auth: Annotated[list[str] | None, typer.Option("--auth", help="NAME:PASSWORD of the page; may be repeated")] = None,
+    auth: Annotated[
+        Optional[list[str]], typer.Option("--auth", help="NAME:PASSWORD of the page; may be repeated")
+    ] = None,
     api_auth: Annotated[
-        list[str] | None, typer.Option("--api-auth", help="NAME:PASSWORD of the API; may be repeated")
+        Optional[list[str]], typer.Option("--api-auth", help="NAME:PASSWORD of the API; may be repeated")
     ] = None,
     output_dir: Annotated[str, typer.Option("--output-dir", "-o", help="folder for results")] = "dragtext-outputs",
     option: Annotated[
-        list[str] | None, typer.Option("--option", help="NAME=VALUE, as in a WebUI's settings: preview_every=5")
+        Optional[list[str]], typer.Option("--option", help="NAME=VALUE, as in a WebUI's settings: preview_every=5")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16")] = None,
+    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
+    dtype: Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")] = None,
 ) -> None:
     """Open the drag tab in a browser, without a WebUI."""
     if importlib.util.find_spec("gradio") is None:
@@ -81,4 +84,4 @@ def _options(texts: Sequence[str]) -> dict[str, Any]:
 
 def main() -> None:
     """The `dragtext` command with `ui` among its subcommands."""
-    run_command()
+    run_command({**COMMANDS, "ui": UI})

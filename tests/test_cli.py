@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import numpy as np
 import pytest
-from dragtext.sdk.command import cli
+from dragtext.extension.command import UI
+from dragtext.sdk.command import app
 from dragtext.sdk.command.console import interruptible
 from dragtext.sdk.errors import InterruptedEditError
 from dragtext.sdk.render.saved import open_result
@@ -23,6 +26,8 @@ from .tiny import write_diffusers_folder
 # Sums come out in another order on another number of threads, and a picture truncated to bytes shows it.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 FAST = ["--method", "dragdiffusion", "--steps", "3", "--lora-steps", "2", "--inference-steps", "8"]
+
+ALL_COMMANDS = {**app.COMMANDS, "ui": UI}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def run(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["dragtext", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         captured = capsys.readouterr()
         return end.value.code or 0, captured.out, captured.err
 
@@ -53,7 +58,7 @@ def run(monkeypatch, capsys):
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "dragtext.sdk.command.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "dragtext.sdk.command", *map(str, arguments)]
 
 
 def test_edit_from_start_to_finish(picture, model_folder, tmp_path):
@@ -309,6 +314,33 @@ def test_version(run):
     code, stdout, _ = run("--version")
     assert code == 0
     assert stdout.startswith("dragtext ")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], [], ["info", "--help"], ["ui", "--help"]])
+def test_help_and_version_do_not_wait_for_torch(arguments):
+    code = (
+        "import sys\n"
+        "sys.argv[0] = 'dragtext'\n"
+        "from dragtext.extension.command import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('LOADED', *(m for m in ('torch', 'diffusers', 'gradio') if m in sys.modules))"
+    )
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert "LOADED\n" in process.stdout
+    assert "dragtext" in process.stdout + process.stderr  # and something was shown
+
+
+@pytest.mark.parametrize("name", ALL_COMMANDS)
+def test_the_list_of_commands_says_what_each_says_itself(name, run):
+    """The list is written down apart from the commands, so that it needs none of them."""
+    home = ALL_COMMANDS[name]
+    function = getattr(import_module(home.module), home.function)
+    assert inspect.getdoc(function) == home.summary
+
+
+def test_what_stands_in_brackets_is_shown(run):
+    _, stdout, _ = run("edit", "--help")
+    assert "[cuda if there is one]" in " ".join(stdout.split())
 
 
 def test_info(run):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from dragtext import sdk
-from dragtext.sdk.command import cli
+from dragtext.sdk.command import app
 from dragtext.sdk.model.export import export_checkpoint, widened_autoencoder
 from dragtext.sdk.model.load import EMBEDDED
 from safetensors import safe_open
@@ -86,7 +86,7 @@ def test_the_written_files_describe_the_model(embedded, tmp_path):
 def test_bad_exports_are_one_sentence(arguments, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["dragtext", "export-model", str(tmp_path / arguments[0]), *arguments[1:]])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     assert end.value.code == 2
     assert expected in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

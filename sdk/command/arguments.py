@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -18,28 +18,28 @@ from ..request import Drag, Request, make_drags
 from ..settings import SettingInfo, catalogue, make_settings
 
 ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
-PromptOption = Annotated[str | None, typer.Option(help="what the picture shows")]
+PromptOption = Annotated[Optional[str], typer.Option(help="what the picture shows")]
 DragOption = Annotated[
-    list[str] | None, typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
+    Optional[list[str]], typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
 ]
-MaskOption = Annotated[str | None, typer.Option(help="picture of the same size; white may change")]
+MaskOption = Annotated[Optional[str], typer.Option(help="picture of the same size; white may change")]
 RequestOption = Annotated[
-    str | None, typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
+    Optional[str], typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+    Optional[str], typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
 ]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
-DtypeOption = Annotated[str | None, typer.Option(help="float32, float16, bfloat16")]
+DeviceOption = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
+DtypeOption = Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")]
 AttentionOption = Annotated[str, typer.Option(help="sdpa or xformers")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
 AtOption = Annotated[
-    str | None,
+    Optional[str],
     typer.Option(help="V or V,TEXT: how much of the edit; 0 the original, 1 all of it, 1.5 beyond [1]"),
 ]
 SweepOption = Annotated[
-    str | None, typer.Option("--sweep", help="START:STOP:COUNT, for example 0:2:9; also write a strip and a GIF")
+    Optional[str], typer.Option("--sweep", help="START:STOP:COUNT, for example 0:2:9; also write a strip and a GIF")
 ]
 
 
@@ -76,7 +76,7 @@ def _option(setting: SettingInfo) -> inspect.Parameter:
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, typer.Option(declaration, help=help_text, show_default=False)],
+        annotation=Annotated[Optional[kind], typer.Option(declaration, help=help_text, show_default=False)],
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Optional
 
 import numpy as np
+import typer
 from PIL import Image
 
 from ..editor import Editor, OnProgress
@@ -22,6 +24,8 @@ from ..picture.files import check_writable, save_image
 from ..request import make_drags
 from ..result import EditResult
 from ..settings import Settings, make_settings
+from .arguments import JsonOption, QuietOption
+from .console import ProgressBars, interruptible
 
 WHAT = {"move": "a whole object", "part": "a part", "rotate": "a rotation", "stretch": "a stretch"}
 
@@ -120,3 +124,31 @@ def _describe(kind: str, task: DragTask, result: EditResult, moved: Movement) ->
         f"{100 * moved.remaining_error:.0f} % of the difference to the true picture remains"
     )
     return lines
+
+
+def demo(
+    seed: Annotated[int, typer.Option(help="which scenes")] = 0,
+    method: Annotated[Optional[str], typer.Option(help="base method [gooddrag]")] = None,
+    output_dir: Annotated[str, typer.Option(help="folder for the pictures")] = "dragtext-demo",
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw scenes, drag an object, a part, a rotation and a stretch with the embedded model, and show what moved."""
+    bars = ProgressBars(quiet)
+
+    def announce(scene: str) -> None:
+        bars.close()
+        if not quiet:
+            typer.echo(scene, err=True)
+
+    with interruptible() as should_stop:
+        try:
+            outcome = run_demo(seed, Path(output_dir), bars, should_stop, method, announce)
+        finally:
+            bars.close()
+    if json_:
+        typer.echo(json.dumps(outcome.report))
+    else:
+        typer.echo(outcome.text)
+    if outcome.report["stopped"] == "interrupted":
+        raise typer.Exit(InterruptedEditError.exit_code)

@@ -1,0 +1,137 @@
+"""The `dragtext` command: which sub-commands there are, loaded when they are asked for, and how each of them ends.
+
+Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from ..errors import DragTextError, InterruptedEditError
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a sub-command lives, and the first line of its help."""
+
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS = {
+    "edit": Home("dragtext.sdk.command.edit", "edit", "Drag points of a picture to their targets."),
+    "render": Home(
+        "dragtext.sdk.command.edit",
+        "render",
+        "Render a saved edit again, at any point of the way, without optimising.",
+    ),
+    "sweep": Home(
+        "dragtext.sdk.command.sweep",
+        "sweep",
+        "Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop.",
+    ),
+    "demo": Home(
+        "dragtext.sdk.command.demo",
+        "demo",
+        "Draw scenes, drag an object, a part, a rotation and a stretch with the embedded model, and show what moved.",
+    ),
+    "export-model": Home(
+        "dragtext.sdk.command.model",
+        "export_model",
+        "Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge.",
+    ),
+    "info": Home(
+        "dragtext.sdk.command.model", "info", "Versions, devices, models and caches: what a bug report needs."
+    ),
+}
+
+
+class LaterCommand(TyperCommand):
+    """A sub-command of which only the name and the summary are known so far."""
+
+    home: Home
+
+    def load(self) -> TyperCommand:
+        """The command itself."""
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(self.name)(getattr(import_module(self.home.module), self.home.function))
+        command = get_command(single)
+        assert isinstance(command, TyperCommand)  # what typer makes of an app with one command and no callback
+        return command
+
+
+class LazyGroup(TyperGroup):
+    """Lists its commands without their modules, most of which import torch; the one that runs is loaded."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LaterCommand) else command, rest
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dragtext {version('dragtext')}")
+        raise typer.Exit
+
+
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+def make_group(commands: Mapping[str, Home]) -> Any:
+    """The command line of these sub-commands, to be called like a function."""
+    app = typer.Typer(
+        cls=LazyGroup,
+        add_completion=False,
+        rich_markup_mode=None,  # markup would swallow what stands in brackets, as defaults do here
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Drag points of an image to where they should be, with Stable Diffusion and DragText.",
+    )
+    app.callback()(_common)
+    group = get_command(app)
+    assert isinstance(group, LazyGroup)  # what typer makes of an app with a callback and `cls`
+    for name, home in commands.items():
+        later = LaterCommand(name, help=home.summary)
+        later.home = home
+        group.commands[name] = later
+    return group
+
+
+def main(commands: Mapping[str, Home] = COMMANDS) -> None:
+    """Run the command; every failure is one sentence on stderr and an exit code, never a traceback."""
+    try:
+        make_group(commands)(standalone_mode=True)
+    except DragTextError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: nothing was written.", err=True)
+        sys.exit(InterruptedEditError.exit_code)
+    except Exception as error:
+        if os.environ.get("DRAGTEXT_DEBUG"):
+            traceback.print_exc()
+        reason = " ".join(str(error).split())
+        typer.echo(
+            f"Error: {type(error).__name__}: {reason}; please report it with the output of `dragtext info` "
+            "(DRAGTEXT_DEBUG=1 shows where it happened).",
+            err=True,
+        )
+        sys.exit(1)

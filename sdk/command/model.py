@@ -1,0 +1,46 @@
+"""`dragtext export-model` and `dragtext info`: models and this installation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import InputError
+
+
+def export_model(
+    output: Annotated[str, typer.Argument(help="where to write NAME.safetensors, with NAME.yaml and NAME-clip/")],
+    model: Annotated[Optional[str], typer.Option(help="diffusers folder [the embedded model]")] = None,
+    dtype: Annotated[str, typer.Option(help="float16 or float32, of the written weights")] = "float16",
+) -> None:
+    """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
+    from ..picture.files import check_writable
+
+    path = Path(output)
+    if path.suffix != ".safetensors":
+        raise InputError(f"The checkpoint {path.name} must end in .safetensors.")
+    if dtype not in ("float16", "float32"):
+        raise InputError(f"--dtype {dtype} is neither float16 nor float32.")
+    check_writable(path)
+    import torch
+
+    from ..model.export import export_checkpoint
+    from ..model.load import load_model
+
+    for written in export_checkpoint(load_model(model, device="cpu", dtype="float32"), path, getattr(torch, dtype)):
+        typer.echo(f"Saved {written}")
+
+
+def info(json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False) -> None:
+    """Versions, devices, models and caches: what a bug report needs."""
+    from .information import collect
+
+    facts = collect()
+    if json_:
+        typer.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:>16}  {value}")

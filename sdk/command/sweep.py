@@ -1,0 +1,92 @@
+"""`dragtext sweep`: one edit over a grid of settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from ..errors import InputError
+from .arguments import (
+    AttentionOption,
+    DeviceOption,
+    DragOption,
+    DtypeOption,
+    ImageArgument,
+    JsonOption,
+    MaskOption,
+    ModelOption,
+    PromptOption,
+    QuietOption,
+    RequestOption,
+    beside,
+    read_inputs,
+    setting_options,
+)
+
+
+@setting_options
+def sweep(
+    image: ImageArgument,
+    vary: Annotated[
+        Optional[list[str]], typer.Option("--vary", help="SETTING=VALUE,VALUE,... ; once per setting to vary")
+    ] = None,
+    prompt: PromptOption = None,
+    drag: DragOption = None,
+    mask: MaskOption = None,
+    request: RequestOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    attention: AttentionOption = "sdpa",
+    output_dir: Annotated[Optional[str], typer.Option("--output-dir", "-o", help="[IMAGE-sweep]")] = None,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
+    **settings: Any,
+) -> None:
+    """Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop."""
+    from ..batch.grid import cells, parse_axis, run_grid
+    from ..picture.files import check_writable
+
+    asked, _, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
+    axes = [parse_axis(text) for text in vary or ()]
+    cells(axes, asked.settings)  # a wrong value is refused before the model loads
+    folder = Path(output_dir or beside(image, "-sweep"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
+    check_writable(folder / "table.csv")
+
+    from ..editor import Editor
+    from ..model.load import load_model
+    from ..model.memory import memory_errors
+    from .console import ProgressBars, interruptible
+
+    bars = ProgressBars(quiet)
+
+    def announce(number: int, total: int, varied: dict[str, Any]) -> None:
+        bars.close()
+        if not quiet:
+            typer.echo(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()), err=True)
+
+    with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
+        with memory_errors():
+            editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
+        try:
+            rows = run_grid(
+                editor, asked, mask_array, axes, folder, on_cell=announce, on_progress=bars, should_stop=should_stop
+            )
+        finally:
+            bars.close()
+    if json_:
+        typer.echo(json.dumps({"folder": str(folder), "rows": rows}))
+        return
+    for row in rows:
+        varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)
+        spent = "" if row["error"] else f"{row['updates']} updates  {row['seconds']:.1f} s"
+        outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {spent}"
+        typer.echo(f"{varied}  {outcome}")
+    typer.echo(f"Saved {folder / 'table.csv'}, table.json and contact.png")
