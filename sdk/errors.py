@@ -17,6 +17,10 @@ class ModelError(DragTextError):
     """The checkpoint cannot be read, or is not a model this project can drag on."""
 
 
+class ModelInUseError(DragTextError):
+    """The model is in the middle of another edit of the same thread."""
+
+
 class NotEnoughMemoryError(DragTextError):
     """The device or the machine ran out of memory."""
 

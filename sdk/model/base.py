@@ -7,6 +7,8 @@ backend's classes: it calls these methods and places forward hooks on the module
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +67,7 @@ class LatentDistribution:
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw (batch, 4, h, w) latents. Noise is drawn on the CPU so that a seed means the same on every device."""
-        noise = torch.randn((batch, *self.mean.shape[1:]), generator=generator)
+        noise = torch.randn((batch, *self.mean.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
         return self.mean + self.std * noise.to(self.mean)
 
 
@@ -95,6 +97,11 @@ class DiffusionModel(ABC):
     size_multiple: int = 8
     fingerprint: str
     name: str
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Surrounds every edit and every rendering. For backends whose modules are somebody else's between them."""
+        yield
 
     @abstractmethod
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:

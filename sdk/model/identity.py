@@ -23,8 +23,9 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
     """An adapter that does nothing yet: down drawn from N(0, 1/rank^2), up zero."""
     weights: IdentityWeights = {}
     for path, layer in projections(model.unet).items():
-        down = torch.randn((rank, layer.in_features), generator=generator) / rank
-        up = torch.zeros(layer.out_features, rank)
+        # On the CPU, so that a seed means the same on every device.
+        down = torch.randn((rank, layer.in_features), generator=generator, dtype=torch.float32, device="cpu") / rank
+        up = torch.zeros((layer.out_features, rank), dtype=torch.float32, device="cpu")
         weights[path] = (
             down.to(model.device).requires_grad_(),
             up.to(model.device).requires_grad_(),
@@ -40,7 +41,7 @@ def fit(
     Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.
     latents: the image's posterior; text: (1, 77, D), its prompt.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator("cpu").manual_seed(settings.seed)
     weights = initial_weights(model, settings.lora_rank, generator)
     parameters = [tensor for pair in weights.values() for tensor in pair]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
@@ -49,8 +50,8 @@ def fit(
 
     for _ in range(settings.lora_steps):
         clean = latents.sample(settings.lora_batch, generator)
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu").to(clean)
+        timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator, device="cpu")
         abar = model.alphas_cumprod[timesteps].float().to(clean.device)[:, None, None, None]
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
         wanted = noise

@@ -33,7 +33,7 @@ def points_to_grid(points_xy: Sequence[Point], size: tuple[int, int], grid: tupl
 
     Computed in float32 and rounded half to even, as the published code does (ALGORITHMS 1.1.4).
     """
-    xy = torch.tensor([list(p) for p in points_xy], dtype=torch.float32).reshape(-1, 2)
+    xy = torch.tensor([list(p) for p in points_xy], dtype=torch.float32, device="cpu").reshape(-1, 2)
     row = torch.round(xy[:, 1] / size[0] * grid[0])
     col = torch.round(xy[:, 0] / size[1] * grid[1])
     return torch.stack([row, col], dim=1).double().numpy()

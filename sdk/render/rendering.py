@@ -7,7 +7,7 @@ bottleneck) and the text embedding (ALGORITHMS 6.8).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..model.base import DiffusionModel
+from ..model.exclusive import exclusive, plain_torch
 from ..model.memory import memory_errors
 from ..model.schedule import TimeGrid
 from ..model.taps import low_rank_adapter
@@ -69,13 +70,22 @@ class Rendering:
     def sweep(self, values: Sequence[float | tuple[float, float]], on_step: OnStep | None = None) -> list[Image.Image]:
         """A picture for each v, or (v of the image, v of the text), rendered side by side.
 
-        on_step: called with (steps done, steps in all).
+        on_step: called with (steps done, steps in all). Waits while another thread works on the model; within an edit
+        of the same thread, for instance in its `on_progress`, it raises ModelInUseError.
         """
         points = [check_point(value) for value in values]
         if not points:
             raise InputError("There is no v to render; give at least one number.")
-        with memory_errors():
-            return [self.compose(image) for image in self._render(points, on_step)]
+        model = self.lent_model
+        with memory_errors(), exclusive(model), closing(self.drawing(points)) as drawing:
+            while True:
+                try:
+                    with plain_torch(model.device):
+                        done, total = next(drawing)
+                except StopIteration as end:
+                    return end.value
+                if on_step:
+                    on_step(done, total)
 
     def compose(self, image: Tensor) -> Image.Image:
         """(1, 3, H', W') in [0, 1] as a picture of the user's size."""
@@ -89,10 +99,11 @@ class Rendering:
     def times(self) -> TimeGrid:
         return TimeGrid.of(self.settings.strength, self.settings.inference_steps)
 
-    def _render(self, points: list[tuple[float, float]], on_step: OnStep | None) -> list[Tensor]:
+    def drawing(self, points: Sequence[tuple[float, float]]) -> Generator[tuple[int, int], None, list[Image.Image]]:
+        """`sweep` as a generator of (steps done, steps in all) that returns the pictures; the caller holds the model."""
         model = self.lent_model
         device = model.device
-        images: list[Tensor] = []
+        images: list[Image.Image] = []
         batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
         total = self.total_steps * len(batches)
         weights = {path: (down.to(device), up.to(device)) for path, (down, up) in self.identity.items()}
@@ -102,19 +113,18 @@ class Rendering:
                 with closing(levels):
                     for done, level in enumerate(levels, start=1):
                         latents = level
-                        if on_step:
-                            on_step(number * self.total_steps + done, total)
-                images += [model.decode(latent[None]) for latent in latents[-len(batch) :]]
+                        yield number * self.total_steps + done, total
+                images += [self.compose(model.decode(latent[None])) for latent in latents[-len(batch) :]]
         return images
 
-    def _denoise(self, points: list[tuple[float, float]]) -> tuple[Any, Tensor]:
+    def _denoise(self, points: Sequence[tuple[float, float]]) -> tuple[Any, Tensor]:
         """The steps of one batch, and the latents they begin with."""
         model = self.lent_model
         device = model.device
         # The reference goes first where the others attend to it, and is not needed elsewhere.
-        shares = ([(0.0, 0.0)] if self.settings.shared_attention else []) + points
-        image = torch.tensor([v for v, _ in shares], device=device).reshape(-1, 1, 1, 1)
-        text = torch.tensor([v for _, v in shares], device=device).reshape(-1, 1, 1)
+        shares = [*([(0.0, 0.0)] if self.settings.shared_attention else []), *points]
+        image = torch.tensor([v for v, _ in shares], dtype=torch.float32, device=device).reshape(-1, 1, 1, 1)
+        text = torch.tensor([v for _, v in shares], dtype=torch.float32, device=device).reshape(-1, 1, 1)
         before, after = self.latent_before.to(device), self.latent_after.to(device)
         latents = torch.lerp(before.expand(len(shares), -1, -1, -1), after.expand(len(shares), -1, -1, -1), image)
         start, end = (c.to(device).expand(len(shares), -1, -1) for c in (self.text_before, self.text_after))

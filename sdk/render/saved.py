@@ -33,7 +33,7 @@ def save_state(rendering: Rendering, request: Request, path: str | Path) -> Path
         "latent_after": rendering.latent_after,
         "text_before": rendering.text_before,
         "text_after": rendering.text_after,
-        "original": torch.from_numpy(rendering.original),
+        "original": torch.from_numpy(rendering.original.copy()),
     }
     if rendering.bottleneck is not None:
         tensors["bottleneck"] = rendering.bottleneck

@@ -1,0 +1,138 @@
+"""What is paid once per picture: its encoding, the identity LoRA, and the inversion.
+
+Every value is kept under a key of everything that it depends on, so that none can be taken for another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .model import cache, identity
+from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
+from .model.schedule import TimeGrid, invert
+from .picture.frame import Frame
+from .result import Progress
+from .settings import ResolvedSettings
+
+ALGORITHM = 2  # part of every key; to be raised when the same inputs come to give other values
+MEMORY = 256 * 2**20  # bytes that a picture's values may take, apart from the latest one; a LoRA of rank 16 takes 13 MB
+
+
+class Prepared:
+    """The values of one picture and prompt, on any number of models, in memory; identity LoRAs on the disk too.
+
+    picture: (H, W, 3) uint8 RGB. Beyond `MEMORY` bytes the least recently used values are forgotten.
+    """
+
+    def __init__(self, picture: np.ndarray, prompt: str) -> None:
+        self._picture, self._prompt = picture, prompt
+        self._digest = cache.make_key(picture.shape, picture.tobytes())
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def fingerprint(self, model: DiffusionModel) -> str:
+        """Changes with the picture, the prompt and the model."""
+        return self._key("picture", model, self._digest, self._prompt)
+
+    def text(self, model: DiffusionModel) -> TextEmbedding:
+        """The encoded prompt."""
+        key = self._key("text", model, str(model.device), self._prompt)
+        found = self._recall(key)
+        return self._keep(key, model.encode_text(self._prompt)) if found is None else found
+
+    def latents(self, model: DiffusionModel, frame: Frame) -> LatentDistribution:
+        """What the autoencoder makes of the part of the picture in `frame`."""
+        key = self._key("latents", model, str(model.device), self._digest, frame)
+        found = self._recall(key)
+        if found is None:
+            image = frame.image_to_model(self._picture).to(model.device)
+            found = self._keep(key, model.encode_image(image))
+        return found
+
+    def identity(
+        self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings
+    ) -> Generator[Progress, None, identity.IdentityWeights]:
+        """The LoRA from memory, from the disk, or fitted now, with a `Progress` per step; nothing for no steps."""
+        total = settings.lora_steps
+        if total == 0:
+            return {}
+        stored_key = self._identity_key(model, frame, settings)
+        key = cache.make_key(stored_key, str(model.device))
+        weights = self._recall(key)
+        if weights is not None:
+            return weights
+        stored = cache.load_tensors(stored_key)
+        if stored is not None:
+            weights = identity.from_tensors(model, stored, settings.lora_rank)
+        if weights is None:
+            text, latents = self.text(model), self.latents(model, frame)
+            with closing(identity.fit(model, latents, text.embedding, settings)) as fitting:
+                for done, fitted in enumerate(fitting, start=1):
+                    weights = fitted
+                    yield Progress("identity", done, total)
+            assert weights is not None  # total > 0
+            cache.save_tensors(stored_key, identity.to_tensors(weights))
+            weights = {path: (down.detach(), up.detach()) for path, (down, up) in weights.items()}
+        return self._keep(key, weights)
+
+    def inverted(
+        self, model: DiffusionModel, frame: Frame, times: TimeGrid, settings: ResolvedSettings
+    ) -> Generator[Progress, None, Tensor]:
+        """The latent (1, 4, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place."""
+        key = self._key("inverted", str(model.device), times, self._identity_key(model, frame, settings))
+        inverted = self._recall(key)
+        if inverted is None:
+            text, latents = self.text(model), self.latents(model, frame)
+            with closing(invert(model, times, latents.mean, text.embedding)) as levels:
+                for done, latent in enumerate(levels, start=1):
+                    inverted = latent
+                    yield Progress("invert", done, len(times.timesteps))
+            assert inverted is not None  # a grid has at least one timestep
+            self._keep(key, inverted)
+        return inverted
+
+    def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings) -> str:
+        training: tuple = ()
+        if settings.lora_steps:
+            training = (
+                settings.lora_steps,
+                settings.lora_lr,
+                settings.lora_rank,
+                settings.lora_batch,
+                settings.seed,
+            )
+        return self._key("identity", model, self._digest, frame, self._prompt, training)
+
+    def _key(self, kind: str, *parts: object) -> str:
+        facts = [
+            (part.fingerprint, str(part.dtype), part.prediction_type) if isinstance(part, DiffusionModel) else part
+            for part in parts
+        ]
+        return cache.make_key(ALGORITHM, kind, *facts)
+
+    def _recall(self, key: str) -> Any:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def _keep(self, key: str, value: Any) -> Any:
+        self._kept[key] = value
+        excess = sum(map(_bytes, self._kept.values())) - MEMORY
+        for old in list(self._kept)[:-1]:
+            if excess <= 0:
+                break
+            excess -= _bytes(self._kept.pop(old))
+        return value
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_bytes(part) for pair in value.values() for part in pair)
+    return sum(_bytes(part) for part in vars(value).values() if isinstance(part, Tensor))

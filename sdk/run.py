@@ -1,0 +1,324 @@
+"""One edit: its phases in order, a unit of work at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
+from functools import partial
+from threading import get_ident
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .drag import loop_of
+from .drag.problem import DragProblem
+from .errors import InputError, InterruptedEditError
+from .model.base import DiffusionModel
+from .model.exclusive import Turn, exclusive, plain_torch
+from .model.identity import IdentityWeights
+from .model.memory import memory_errors, peak_memory, start_measuring
+from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
+from .model.taps import low_rank_adapter, replace_mid
+from .picture.frame import Frame
+from .picture.reading import LoadedImage, to_pil
+from .prepared import Prepared
+from .render.rendering import Rendering
+from .request import Drag, Request
+from .result import DragReport, EditResult, Progress, Step, Trace
+from .settings import ResolvedSettings
+
+
+class EditRun:
+    """An edit under way, as `Editor.steps` gives it: an iterator of `Progress`, one for every unit of work.
+
+    Nothing is computed before the first one is asked for. From then on the run holds the model: other threads wait for
+    it, and this thread may do nothing else with the model. It lets go of it at the end, after an error, with `close` or
+    a `with` block, and when nothing refers to it any more.
+
+        run = editor.steps(drags)
+        for progress in run:
+            if progress.distance is not None and progress.distance < 5:
+                break
+        result = run.result()
+    """
+
+    def __init__(self, phases: Phases) -> None:
+        self._phases = phases
+        self._events = phases.run()
+        self._phase: str | None = None
+        self._result: EditResult | None = None
+        self._stopped = self._closed = False
+
+    def __iter__(self) -> EditRun:
+        return self
+
+    def __next__(self) -> Progress:
+        if self._stopped and self._phase in (None, "identity", "invert"):
+            self.close()
+            raise InterruptedEditError("Stopped before the drag began, so there is nothing to save.")
+        try:
+            with memory_errors(), plain_torch(self._phases.model.device):
+                progress = self._phases.advance(self._events)
+        except StopIteration as end:
+            if not self._closed:
+                self._result, self._closed = end.value, True
+            raise
+        except BaseException:
+            self._closed = True
+            raise
+        self._phase = progress.phase
+        return progress
+
+    def stop(self) -> None:
+        """End the drag with the state reached so far; what is left is the rendering.
+
+        The next `next` or `result` raises InterruptedEditError where no drag has begun. Once it is over it goes on.
+        """
+        self._stopped = self._phases.stopped = True
+
+    def result(self) -> EditResult:
+        """The outcome. A drag that is still going on is stopped first (`EditResult.stopped` is "interrupted").
+
+        Raises InterruptedEditError where no drag has begun, and after `close` or an error.
+        """
+        if not self._closed:
+            self.stop()
+            for _ in self:
+                pass
+        if self._result is None:
+            raise InterruptedEditError("This edit was ended before there was a result; start it again.")
+        return self._result
+
+    def close(self) -> None:
+        """Give the model back at once; without a result, unless the run was at its end."""
+        self._closed = True
+        self._events.close()
+
+    def __enter__(self) -> EditRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Phases:
+    """What an edit consists of. Refers to no `EditRun`, so that one that was left is gone at once.
+
+    loaded: the picture; handles, targets: (n, 2) feature-grid (row, col); mask: (H, W) of the picture, or None.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        prepared: Prepared,
+        loaded: LoadedImage,
+        request: Request,
+        settings: ResolvedSettings,
+        frame: Frame,
+        mask: np.ndarray | None,
+        trace: bool,
+    ) -> None:
+        self.model, self.stopped = model, False
+        self._prepared, self._loaded, self._request = prepared, loaded, request
+        self._settings, self._frame, self._mask, self._trace = settings, frame, mask, trace
+        self._handles, self._targets = frame.to_grid(request.drags)
+        self._times = TimeGrid.of(settings.strength, settings.inference_steps)
+        self._clock = _Clock()
+        self._turn: Turn | None = None
+        self._step: Step | None = None
+
+    def advance(self, events: Generator[Progress, None, EditResult]) -> Progress:
+        """The next event of `run`; the caller's own time between two of them is not counted."""
+        if self._turn is not None:
+            self._turn.holder = get_ident()
+        self._step = None
+        self._clock.go_on()
+        try:
+            return next(events)
+        finally:
+            self._clock.pause()
+
+    def run(self) -> Generator[Progress, None, EditResult]:
+        """All phases, from the encoding to the picture."""
+        with exclusive(self.model) as self._turn:
+            model, settings, prepared, frame = self.model, self._settings, self._prepared, self._frame
+            start_measuring(model.device)
+            self._clock.begin("encode")
+            text = prepared.text(model)
+            prepared.latents(model, frame)
+            if settings.lora_steps:
+                self._clock.begin("identity")
+            weights = yield from prepared.identity(model, frame, settings)
+            with low_rank_adapter(model.unet, weights):
+                self._clock.begin("invert")
+                inverted = yield from prepared.inverted(model, frame, self._times, settings)
+                problem = DragProblem(
+                    model=model,
+                    times=self._times,
+                    latent=inverted,
+                    text=text,
+                    handles=self._handles,
+                    targets=self._targets,
+                    grid=frame.grid,
+                    mask=None if self._mask is None else frame.mask_to_model(self._mask).to(inverted),
+                    settings=settings,
+                )
+                self._clock.begin("drag")
+                steps, interrupted = yield from self._drag(problem)
+            rendering = self._rendering(problem, steps[-1], weights)
+            self._clock.begin("denoise")
+            # The drag is over and only this makes it visible, so a stop no longer applies.
+            with closing(rendering.drawing([(1.0, 1.0)])) as drawing:
+                (image,) = yield from _as_progress(drawing)
+            self._clock.pause()
+            return self._outcome(problem, steps, interrupted, rendering, image)
+
+    def _drag(self, problem: DragProblem) -> Generator[Progress, None, tuple[list[Step], bool]]:
+        """All steps that are to be kept, and whether the user stopped the loop."""
+        kept: list[Step] = []
+        total = self._settings.steps
+        with closing(loop_of(self._settings.method)(problem)) as loop:
+            for step in loop:
+                if step.diverged and kept:
+                    kept.pop()  # its update is what led to NaN
+                kept.append(step)
+                distance = float(np.mean(step.distances)) * self._frame.pixels_per_cell
+                done = min(step.iteration + 1, total)
+                points = tuple((float(x), float(y)) for x, y in self._frame.to_pixels(step.handles))
+                self._step = step
+                yield Progress("drag", done, total, distance, step, points, partial(self._preview, step))
+                if step.updated and self.stopped:
+                    return kept, True
+        return kept, False
+
+    def _preview(self, step: Step) -> Image.Image:
+        """What the step's latent would become if the noise that the U-Net sees in it now were taken away at once."""
+        if step is not self._step:
+            raise InputError("The preview of a step is there until the next step begins; ask for it before.")
+        latent = step.latent
+        with plain_torch(self.model.device), torch.no_grad():
+            if step.level < len(self._times.timesteps):
+                timestep = self._times.timesteps[step.level]
+                with nullcontext() if step.bottleneck is None else replace_mid(self.model, step.bottleneck):
+                    prediction = self.model.predict(latent, timestep, step.text)
+                abar = alpha_bar(self.model, timestep)
+                _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
+            image = self.model.decode(latent)
+        return to_pil(self._frame.image_from_model(image, self._loaded.rgb), None)
+
+    def _rendering(self, problem: DragProblem, last: Step, weights: IdentityWeights) -> Rendering:
+        return Rendering(
+            model=self.model,
+            settings=self._settings,
+            frame=self._frame,
+            level=last.level,
+            latent_before=(problem.latent if last.reference is None else last.reference).cpu(),
+            latent_after=last.latent.cpu(),
+            bottleneck=None if last.bottleneck is None else last.bottleneck.cpu(),
+            text_before=problem.text.embedding.cpu(),
+            text_after=last.text.cpu(),
+            identity={path: (down.cpu(), up.cpu()) for path, (down, up) in weights.items()},
+            original=self._loaded.rgb,
+            alpha=self._loaded.alpha,
+            mask=self._mask,
+        )
+
+    def _outcome(
+        self, problem: DragProblem, steps: list[Step], interrupted: bool, rendering: Rendering, image: Image.Image
+    ) -> EditResult:
+        last = steps[-1]
+        trajectory = self._frame.to_pixels(np.stack([step.handles for step in steps]))
+        return EditResult(
+            image=image,
+            drags=_reports(self._request.drags, trajectory),
+            trajectory=trajectory,
+            losses=tuple(step.loss for step in steps if step.loss is not None),
+            reached=last.reached,
+            stopped=_ending(last, interrupted),
+            steps=sum(step.updated for step in steps),
+            rendering=rendering,
+            request=self._request,
+            settings=self._settings,
+            model=self.model.name,
+            timings=self._clock.seconds,
+            peak_memory=peak_memory(self.model.device),
+            trace=_trace(problem, steps) if self._trace else None,
+        )
+
+
+class _Clock:
+    """seconds: by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._phase: str | None = None
+        self._since: float | None = None
+
+    def begin(self, phase: str) -> None:
+        self.pause()
+        self._phase = phase
+        self.go_on()
+
+    def go_on(self) -> None:
+        self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        if self._phase is not None and self._since is not None:
+            spent = time.perf_counter() - self._since
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent
+        self._since = None
+
+
+def _as_progress(
+    drawing: Generator[tuple[int, int], None, list[Image.Image]],
+) -> Generator[Progress, None, list[Image.Image]]:
+    while True:
+        try:
+            done, total = next(drawing)
+        except StopIteration as end:
+            return end.value
+        yield Progress("denoise", done, total)
+
+
+def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport, ...]:
+    reports = []
+    for drag, final in zip(drags, trajectory[-1]):
+        before = np.hypot(*np.subtract(drag.target, drag.source))
+        after = np.hypot(*np.subtract(drag.target, final))
+        end = (float(final[0]), float(final[1]))
+        reports.append(DragReport(drag.source, drag.target, end, float(before), float(after)))
+    return tuple(reports)
+
+
+def _ending(last: Step, interrupted: bool) -> Any:
+    if last.diverged:
+        return "diverged"
+    if last.reached:
+        return "reached"
+    if interrupted:
+        return "interrupted"
+    return "stuck" if last.stuck else "steps"
+
+
+def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:
+    done = [step for step in steps if step.updated]
+    bottlenecks = [step.bottleneck for step in done if step.bottleneck is not None]
+    shape = (0, *problem.handles.shape)
+    return Trace(
+        handles=np.stack([s.handles for s in done]) if done else np.zeros(shape),
+        loss=np.array([s.loss for s in done], dtype=np.float64),
+        latent=_rows([problem.latent, *(s.latent for s in done)]),
+        text=_rows([problem.text.embedding, *(s.text for s in done)]),
+        bottleneck=_rows(bottlenecks) if bottlenecks else None,
+    )
+
+
+def _rows(values: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(values)).cpu().numpy()
