@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import logging
 from typing import Any
 
-from .hosts.detect import detect
+from .hosts.detect import UnsupportedHostError, detect
 from .options import OPTIONS, PREFIX, SECTION, Option
 from .queue import Jobs
+
+log = logging.getLogger("dragtext")
+
+TAB = ("DragText", "dragtext")
 
 # The button does what the one in the tab does, since a settings page has no handlers of its own.
 CLEAR_CACHE = (
@@ -19,12 +25,24 @@ def register() -> None:
     """Hang the extension into the WebUI. Nothing is loaded or opened before the user or a script asks for it."""
     from modules import script_callbacks
 
-    jobs = Jobs(detect())
+    try:
+        jobs = Jobs(detect())
+    except UnsupportedHostError as error:
+        reason = str(error)
+        log.warning(reason)
+        script_callbacks.on_ui_tabs(lambda: [(_notice(reason), *TAB)])
+        return
 
     def on_ui_tabs() -> list[tuple[Any, str, str]]:
-        from .layout import build
+        try:
+            from .layout import build
 
-        return [(build(jobs), "DragText", "dragtext")]
+            return [(build(jobs), *TAB)]
+        except Exception as error:  # an unknown gradio, for one; what hosts do with it would be a traceback and no tab
+            reason = f"DragText's page could not be built ({type(error).__name__}: {str(error)[:200]})."
+            log.error(reason)  # noqa: TRY400
+            log.debug("Where it failed", exc_info=True)
+            return [(_notice(reason), *TAB)]
 
     def on_app_started(_page: Any, app: Any) -> None:
         if jobs.host.has_public_api:
@@ -36,6 +54,15 @@ def register() -> None:
     script_callbacks.on_ui_tabs(on_ui_tabs)
     script_callbacks.on_app_started(on_app_started)
     script_callbacks.on_script_unloaded(jobs.close)
+
+
+def _notice(sentence: str) -> Any:
+    """A tab with nothing but a sentence."""
+    import gradio as gr
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.HTML(f"<p>{html.escape(sentence)}</p>", elem_id="dragtext_notice")
+    return blocks
 
 
 def add_settings() -> None:

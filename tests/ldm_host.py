@@ -203,6 +203,10 @@ def install_a1111(monkeypatch: Any, sd_model: LatentDiffusion, folder: Path) -> 
     hijack.apply_optimizations = lambda option=None: log.optimizations.append(option)
     log.hijack = hijack
     log.sd_hijack = install(monkeypatch, "modules.sd_hijack", model_hijack=hijack, current_optimizer=None)
+    log.th = SimpleNamespace()
+    install(monkeypatch, "modules.sd_hijack_unet", th=log.th)
+    if "ldm" not in sys.modules:
+        install(monkeypatch, "ldm")
     install(monkeypatch, "modules.sd_unet", current_unet=None, current_unet_option=None, apply_unet=lambda label: None)
     install(monkeypatch, "modules.sd_vae", loaded_vae_file=None)
     log.model_data = model_data
@@ -219,7 +223,7 @@ class ForgeUNet(nn.Module):
         object.__setattr__(self, "inner", unet)
         for module in unet.modules():
             if type(module).__name__ == "BasicTransformerBlock":
-                module._forward = types.MethodType(_in_place, module)
+                module.__class__ = type("BasicTransformerBlock", (type(module),), {"_forward": _in_place})
         with torch.inference_mode():
             for module in unet.modules():
                 for name, parameter in module._parameters.items():
@@ -242,16 +246,38 @@ def _in_place(self: Any, x: Any, context: Any = None) -> Any:
     return x
 
 
-class ForgeVAE:
-    def __init__(self, model: LatentDiffusion) -> None:
-        self.model, self.vae_dtype = model, torch.float32
-        scale = model.scale_factor
-        self.first_stage_model = SimpleNamespace(process_in=lambda z: z * scale, process_out=lambda z: z / scale)
-        self.patcher = SimpleNamespace(model_options={})
+class ForgeAutoencoder(nn.Module):
+    """Forge's autoencoder over ldm's parts. It samples, and the newer ones cannot be asked for anything else."""
 
+    def __init__(self, model: LatentDiffusion) -> None:
+        super().__init__()
+        for name, part in model.first_stage_model.named_children():
+            setattr(self, name, part)
+        self.scale = model.scale_factor
+
+    def encode(self, x: Any) -> Any:
+        from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
+
+        return DiagonalGaussianDistribution(self.quant_conv(self.encoder(x))).sample()
+
+    def process_in(self, z: Any) -> Any:
+        return z * self.scale
+
+    def process_out(self, z: Any) -> Any:
+        return z / self.scale
+
+
+class ForgeVAE:
+    """tiles: how many overlapping parts the picture is encoded in, where memory is short."""
+
+    def __init__(self, model: LatentDiffusion) -> None:
+        self.model, self.vae_dtype, self.tiles = model, torch.float32, 1
+        self.first_stage_model = ForgeAutoencoder(model)
+
+    @torch.inference_mode()
     def encode(self, pixels: Any) -> Any:
-        posterior = self.model.encode_first_stage(pixels.movedim(-1, 1) * 2 - 1)
-        return self.patcher.model_options["model_vae_regulation"](posterior)
+        pixels = pixels.movedim(-1, 1) * 2 - 1
+        return sum(self.first_stage_model.encode(pixels) for _ in range(self.tiles)) / self.tiles
 
     def decode(self, z: Any) -> Any:
         image = self.model.decode_first_stage(z * self.model.scale_factor)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from dragtext.extension.hosts.a1111 import A1111
-from dragtext.extension.hosts.detect import UnknownBackend, detect
+from dragtext.extension.hosts.detect import UnsupportedHostError, detect
 from dragtext.extension.hosts.forge import Forge
 from dragtext.extension.queue import Jobs
 from dragtext.sdk.editor import Editor
@@ -29,6 +29,7 @@ from .ldm_host import (
     install,
     install_a1111,
     install_forge,
+    install_webui,
     unchanged,
 )
 
@@ -295,19 +296,69 @@ def test_a1111_puts_back_what_it_takes_off(a1111):
     model.applied_token_merged_ratio = 0.5
     log.hijack.circular_enabled = True
     log.sd_hijack.current_optimizer = SimpleNamespace(name="xformers", title=lambda: "xformers")
-    tile = SimpleNamespace(enabled=True)
-    attention = next(m for m in model.model.diffusion_model.modules() if type(m).__name__.endswith("CrossAttention"))
-    setattr(attention, "__webui_hypertile_params", tile)
     with a1111.turn("x"), a1111.lend(PROMPT, 0.7):
         assert model.applied_token_merged_ratio == 0
         assert not log.hijack.circular_enabled
-        assert not tile.enabled
         assert log.optimizations == ["sdp - scaled dot product"]
     assert model.applied_token_merged_ratio == 0.5
     assert log.hijack.circular_enabled
-    assert tile.enabled
     assert log.optimizations == ["sdp - scaled dot product", "xformers"]
     assert log.reloaded == [True]
+
+
+def test_what_other_extensions_left_on_the_model_is_off_during_an_edit_and_put_back(host):
+    unet = host.unet
+    blocks = [*unet.input_blocks, unet.middle_block, *unet.output_blocks]
+    transformers = [module for module in unet.modules() if type(module).__name__ == "BasicTransformerBlock"]
+    attentions = [module for name, module in unet.named_modules() if name.endswith("attn2")]
+    expected = run(host, asked())
+    assert expected.state == "done"
+
+    def broken(*_args, **_more):
+        raise RuntimeError("control_params of a generation that is over")
+
+    autoencoder = host.whole.first_stage_model
+    leftovers = [(module, "forward") for module in [unet, *blocks, *attentions, autoencoder.encoder]]
+    leftovers += [(module, "_forward") for module in transformers]
+    if host.name != "Forge":
+        leftovers += [(host.whole, "apply_model"), (host.log.th, "cat"), (host.whole.model, "forward")]
+    for owner, name in leftovers:
+        setattr(owner, name, broken)
+    hook = attentions[0].register_forward_hook(broken)
+    try:
+        with unchanged(host.whole):
+            job = run(host, asked())
+            assert (job.state, job.error) == ("done", None)
+        assert np.array_equal(np.array(job.result.image), np.array(expected.result.image))
+        assert all(vars(owner)[name] is broken for owner, name in leftovers)
+        assert list(attentions[0]._forward_hooks.values()) == [broken]
+    finally:
+        hook.remove()
+        for owner, name in leftovers:
+            del vars(owner)[name]
+
+
+def test_leftovers_are_put_back_after_an_edit_that_failed(host, monkeypatch):
+    def show(_notice):
+        raise RuntimeError("broken on purpose")
+
+    def left(*_args, **_more):
+        raise RuntimeError("left")
+
+    host.unet.forward = left
+    monkeypatch.setattr(host, "show", show)
+    assert run(host, asked()).state == "failed"
+    assert vars(host.unet)["forward"] is left
+
+
+def test_layers_of_another_extension_are_named(host):
+    class VanillaTemporalModule(torch.nn.Identity):
+        pass
+
+    host.unet.output_blocks[3].append(VanillaTemporalModule())
+    job = run(host, asked())
+    assert isinstance(job.error, ModelError)
+    assert "(VanillaTemporalModule); restart the WebUI" in str(job.error)
 
 
 def test_forges_weights_as_they_come_have_no_gradients(forge, reference):
@@ -379,16 +430,62 @@ def test_accounts_are_read_from_the_hosts_flags(a1111, tmp_path):
     assert accounts.api == {"script": "d"}
 
 
-def test_hosts_are_told_apart_by_what_they_have_loaded(monkeypatch):
-    assert type(detect()) is A1111
-    install(monkeypatch, "ldm_patched")
-    assert type(detect()) is UnknownBackend
-    install(monkeypatch, "backend.memory_management")
-    assert type(detect()) is Forge
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_a_forge_that_samples_gives_the_same_latent_every_time(forge, reference, tiles):
+    image = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    forge.engine.forge_objects_original.vae.tiles = tiles
+    random = torch.random.get_rng_state()
+    with forge.turn("x"), forge.lend(PROMPT, 0.7) as model:
+        first, second = model.encode_image(image), model.encode_image(image)
+    expected = reference.encode_image(image)
+    assert torch.equal(first.mean, second.mean)
+    assert close(first.mean, expected.mean, 1e-4)
+    # Tiles are blended, so how sure they were is lost.
+    assert close(first.std, expected.std, 1e-3) if tiles == 1 else not first.std.any()
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert not first.mean.is_inference()
 
 
-def test_an_unknown_backend_says_so(ldm, monkeypatch, tmp_path):
-    host = UnknownBackend()
-    install_a1111(monkeypatch, ldm, tmp_path)
-    job = run(host, asked())
-    assert "does not support this WebUI's backend" in str(job.error)
+class TestDetection:
+    @pytest.fixture(autouse=True)
+    def no_host(self, monkeypatch):
+        for name in [name for name in sys.modules if name.split(".")[0] in ("modules", "backend", "modules_forge")]:
+            monkeypatch.delitem(sys.modules, name)
+
+    def refused(self, words: str) -> None:
+        before = set(sys.modules)
+        with pytest.raises(UnsupportedHostError, match=words):
+            detect()
+        assert set(sys.modules) == before
+
+    def test_a1111_and_forge_by_what_they_have_loaded(self, monkeypatch, tmp_path):
+        with monkeypatch.context() as patch:
+            install_a1111(patch, None, tmp_path)
+            assert type(detect()) is A1111
+        with monkeypatch.context() as patch:
+            install_forge(patch, SimpleNamespace(), tmp_path)
+            assert type(detect()) is Forge
+
+    def test_forge_classic_and_reforge_are_refused(self, monkeypatch, tmp_path):
+        install_a1111(monkeypatch, None, tmp_path)  # they kept much of it
+        install(monkeypatch, "ldm_patched")
+        install(monkeypatch, "modules_forge")
+        self.refused("Forge Classic and reForge")
+
+    @pytest.mark.parametrize("has_ldm", [False, True])
+    def test_sd_next_is_refused_with_either_of_its_backends(self, monkeypatch, tmp_path, has_ldm):
+        if has_ldm:
+            install_a1111(monkeypatch, None, tmp_path)
+        install(monkeypatch, "modules.shared", __file__="/host/modules/shared.py")
+        install(monkeypatch, "installer", __file__="/host/installer.py")
+        self.refused("SD.Next")
+
+    def test_a_library_called_installer_is_not_sd_next(self, monkeypatch, tmp_path):
+        install_a1111(monkeypatch, None, tmp_path)
+        install(monkeypatch, "installer", __file__="/site-packages/installer/__init__.py")
+        assert type(detect()) is A1111
+
+    def test_anything_else_is_not_taken_for_one_of_them(self, monkeypatch, tmp_path):
+        self.refused("does not know this WebUI")
+        install_webui(monkeypatch, None, tmp_path)
+        self.refused("does not know this WebUI")

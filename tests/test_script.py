@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from .ldm_host import install, install_webui
+from .ldm_host import install, install_a1111
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "dragtext_webui.py"
 
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "dragtext_webui.py"
 def webui(monkeypatch, tmp_path):
     """Callbacks by name, the host's options, and our modules put back afterwards."""
     ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "dragtext"}
-    log = install_webui(monkeypatch, None, tmp_path)
+    log = install_a1111(monkeypatch, None, tmp_path)
     log.callbacks, log.options = {}, {}
 
     def keep(name):

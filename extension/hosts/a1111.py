@@ -13,11 +13,22 @@ from torch import Tensor, nn
 from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
 from .layout import original_layout
+from .leftovers import check_layers, without_attributes, without_leftovers
 from .preparation import frozen, gradients_allowed
-from .webui import WebUI, active_networks, file_version, network_facts, prompt_at, text_embedding
+from .webui import (
+    WebUI,
+    active_networks,
+    file_version,
+    native_resolution,
+    network_facts,
+    prompt_at,
+    text_embedding,
+)
 
 SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 HALF_FLOATS = (torch.float16, torch.bfloat16)
+# What is called on the model itself; tiled diffusion replaces some of it in the instance.
+ENTRIES = ("apply_model", "encode_first_stage", "decode_first_stage")
 
 
 class LdmModel(DiffusionModel):
@@ -51,9 +62,7 @@ class LdmModel(DiffusionModel):
         alphas = getattr(model, "alphas_cumprod_original", model.alphas_cumprod)
         self.alphas_cumprod = alphas.detach().to("cpu", torch.float64)
         self.prediction_type: PredictionType = "v_prediction" if model.parameterization == "v" else "epsilon"
-        # The configurations of 2.x for 768 px say 64, as those for 512 px do.
-        is_768 = self.prediction_type == "v_prediction" and getattr(model, "is_sd2", False)
-        self.native_resolution = 768 if is_768 else 8 * int(model.image_size)
+        self.native_resolution = native_resolution(model, self.prediction_type, 8 * int(model.image_size))
         self.fingerprint, self.name = fingerprint, name
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
@@ -122,7 +131,8 @@ class A1111(WebUI):
             # Frozen before anything else: with weights that want gradients, the host's LoRA code damages the model.
             stack.enter_context(gradients_allowed())
             stack.enter_context(frozen(sd_model))
-            stack.enter_context(_plain_unet(sd_model))
+            check_layers(sd_model.model.diffusion_model)
+            stack.enter_context(_plain_model(sd_model))
             text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
             self._lent = sd_model
             try:
@@ -192,13 +202,13 @@ def _selected_model() -> Any:
 
 
 @contextmanager
-def _plain_unet(sd_model: Any) -> Iterator[None]:
+def _plain_model(sd_model: Any) -> Iterator[None]:
     """Without what generations leave behind on the U-Net and the autoencoder; put back afterwards.
 
-    Token merging and HyperTile change features, tiling changes borders, another U-Net (TensorRT) has no gradients, and
-    not every attention of xformers has a backward.
+    Token merging changes features, tiling changes borders, another U-Net (TensorRT) has no gradients, and not every
+    attention of xformers has a backward.
     """
-    from modules import sd_hijack, sd_models, sd_unet
+    from modules import sd_hijack, sd_hijack_unet, sd_models, sd_unet
 
     hijack = sd_hijack.model_hijack
     with ExitStack() as stack:
@@ -213,29 +223,15 @@ def _plain_unet(sd_model: Any) -> Iterator[None]:
         if hijack.circular_enabled:
             hijack.apply_circular(False)
             stack.callback(hijack.apply_circular, True)
-        stack.enter_context(_no_hypertile(sd_model))
         attention = sd_hijack.current_optimizer
         if attention is not None and attention.name == "xformers":
             stack.callback(hijack.apply_optimizations, attention.title())
             hijack.apply_optimizations("sdp - scaled dot product")
+        stack.enter_context(without_leftovers(sd_model.model, sd_model.first_stage_model))
+        stack.enter_context(without_attributes(sd_model, ENTRIES))
+        # The U-Net's own concatenation; FreeU puts another in front of it and leaves it switched on.
+        stack.enter_context(without_attributes(sd_hijack_unet.th, ("cat",)))
         yield
-
-
-@contextmanager
-def _no_hypertile(sd_model: Any) -> Iterator[None]:
-    enabled = []
-    for part in (sd_model.model.diffusion_model, sd_model.first_stage_model):
-        for module in part.modules():
-            parameters = module.__dict__.get("__webui_hypertile_params")
-            if parameters is not None and parameters.enabled:
-                enabled.append(parameters)
-    try:
-        for parameters in enabled:
-            parameters.enabled = False
-        yield
-    finally:
-        for parameters in enabled:
-            parameters.enabled = True
 
 
 def _fingerprint(sd_model: Any, text: str) -> str:

@@ -1,34 +1,42 @@
-"""Which host this is, told by what it has loaded and not by versions: gradio's version says nothing about it."""
+"""Which host this is, told by what the process has loaded and not by versions; nothing is imported to find out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 from ...sdk.errors import ModelError
-from ...sdk.model.base import DiffusionModel
 from .a1111 import A1111
 from .base import Host
 from .forge import Forge
-from .webui import WebUI
+
+# What a WebUI has loaded before it runs any extension, and no other one has.
+FORGE = {"backend.memory_management", "modules_forge.main_thread"}
+CLASSIC = {"ldm_patched", "modules_forge"}
+ORIGINAL = {"modules.sd_hijack", "modules.sd_unet", "modules.devices", "ldm"}
+
+SUPPORTED = "use AUTOMATIC1111's WebUI, Forge or Forge Neo"
 
 
-class UnknownBackend(WebUI):
-    """A WebUI whose model we do not know how to use (Forge Classic, reForge): everything but edits works."""
-
-    name = "a WebUI with an unknown backend"
-
-    @contextmanager
-    def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
-        raise ModelError("DragText does not support this WebUI's backend yet; use AUTOMATIC1111 1.10 or Forge.")
-        yield  # pragma: no cover
+class UnsupportedHostError(ModelError):
+    """This WebUI's models cannot be used."""
 
 
 def detect() -> Host:
-    """The adapter for the WebUI that this process is."""
-    if "backend.memory_management" in sys.modules:
+    """The adapter for the WebUI that this process is. Raises UnsupportedHostError, which names it where it is known."""
+    loaded = sys.modules.keys()
+    if _has_sdnext_launcher():
+        raise UnsupportedHostError(f"DragText does not work in SD.Next, which runs diffusers pipelines; {SUPPORTED}.")
+    if loaded >= FORGE:
         return Forge()
-    if "ldm_patched" in sys.modules:
-        return UnknownBackend()
-    return A1111()
+    if loaded >= CLASSIC:
+        raise UnsupportedHostError(f"DragText does not work in Forge Classic and reForge; {SUPPORTED}.")
+    if loaded >= ORIGINAL:
+        return A1111()
+    raise UnsupportedHostError(f"DragText does not know this WebUI; {SUPPORTED}.")
+
+
+def _has_sdnext_launcher() -> bool:
+    """SD.Next imports `installer` from its own folder; elsewhere that name is anybody's."""
+    installer, modules = (getattr(sys.modules.get(name), "__file__", None) for name in ("installer", "modules.shared"))
+    return bool(installer and modules) and Path(installer).parent == Path(modules).parent.parent

@@ -13,12 +13,23 @@ from torch import Tensor, nn
 
 from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from ...sdk.model.taps import hooks
 from .layout import original_layout
-from .preparation import frozen, gradients_allowed, normal_tensors, residuals_kept, swapped
-from .webui import WebUI, active_networks, file_version, network_facts, prompt_at, text_embedding
+from .leftovers import check_layers, without_leftovers
+from .preparation import frozen, gradients_allowed, normal_tensors, own_randomness, residuals_kept, swapped
+from .webui import (
+    WebUI,
+    active_networks,
+    file_version,
+    native_resolution,
+    network_facts,
+    prompt_at,
+    text_embedding,
+)
 
 T = TypeVar("T")
 SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
+LOG_VARIANCES = (-30.0, 20.0)  # the posterior's, as all autoencoders of Stable Diffusion clamp them
 GRAPH_FACTOR = 4  # memory of a forward with its graph over that of one without, generously
 
 
@@ -45,8 +56,7 @@ class ForgeModel(DiffusionModel):
         self.prediction_type: PredictionType = (
             "v_prediction" if predictor.prediction_type == "v_prediction" else "epsilon"
         )
-        is_768 = self.prediction_type == "v_prediction" and getattr(engine, "is_sd2", False)
-        self.native_resolution = 768 if is_768 else 512
+        self.native_resolution = native_resolution(engine, self.prediction_type)
         self.fingerprint, self.name = fingerprint, name
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
@@ -84,26 +94,33 @@ class ForgeModel(DiffusionModel):
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:
         vae = self._engine.forge_objects.vae
-        spread: list[Tensor] = []
-
-        def mean_of(posterior: Any) -> Tensor:
-            spread.append(posterior.std)
-            return posterior.mode()
-
-        before = dict(vae.patcher.model_options)
-        vae.patcher.model_options["model_vae_regulation"] = mean_of
-        try:
-            # The host's entry, which falls back to tiles; it wants the channels last and [0, 1].
-            encoded = vae.encode(image.movedim(1, -1) * 0.5 + 0.5)
-        finally:
-            vae.patcher.model_options = before
-            self._ready_for = 0.0
         first = vae.first_stage_model
-        mean = first.process_in(encoded).to(self.device).float().clone()
-        if len(spread) == 1 and spread[0].shape == mean.shape:
-            unit = first.process_in(torch.ones(())) - first.process_in(torch.zeros(()))  # the scale without the shift
-            return LatentDistribution(mean, spread[0].to(mean) * float(unit))
-        return LatentDistribution(mean, torch.zeros_like(mean))  # tiled: the parts' spread cannot be put together
+        moments: list[Tensor] = []
+
+        def certain(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+            """Keep mean and log variance; what the host samples from what is handed on is as good as the mean."""
+            moments.append(output)
+            mean, log_variance = output.chunk(2, dim=1)
+            return torch.cat([mean, torch.full_like(log_variance, LOG_VARIANCES[0])], dim=1)
+
+        # Models of Neo ignore any wish for the mean, so the last layer before the posterior is where it is read.
+        last = first.encoder if first.quant_conv is None else first.quant_conv
+        with hooks() as handles, own_randomness():
+            handles.append(last.register_forward_hook(certain))
+            try:
+                # The host's entry, which falls back to tiles; it wants the channels last and [0, 1].
+                encoded = vae.encode(image.movedim(1, -1) * 0.5 + 0.5)
+            finally:
+                self._ready_for = 0.0
+        # Tiles overlap and are blended by the host; their spread cannot be put together.
+        whole = len(moments) == 1 and moments[0].shape[2:] == encoded.shape[2:]
+        mean, log_variance = moments[0].float().chunk(2, dim=1) if whole else (encoded.float(), None)
+        mean = first.process_in(mean).to(self.device).clone()
+        if log_variance is None:
+            return LatentDistribution(mean, torch.zeros_like(mean))
+        std = (0.5 * log_variance.clamp(*LOG_VARIANCES)).exp()
+        unit = first.process_in(torch.ones(())) - first.process_in(torch.zeros(()))  # the scale without the shift
+        return LatentDistribution(mean, std.to(mean) * float(unit))
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
@@ -158,6 +175,8 @@ class Forge(WebUI):
             # Chunked attention and some of xformers have no backward. The U-Net's module has the name to itself.
             stack.enter_context(swapped(unet_module, "attention_function", attention.attention_pytorch))
             stack.enter_context(_differentiable_online_lora())
+            check_layers(module)
+            stack.enter_context(without_leftovers(module, engine.forge_objects.vae.first_stage_model))
             stack.enter_context(residuals_kept(module))
             thaw = stack.enter_context(ExitStack())
 

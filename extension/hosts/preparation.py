@@ -20,6 +20,14 @@ def gradients_allowed() -> Iterator[None]:
 
 
 @contextmanager
+def own_randomness() -> Iterator[None]:
+    """Draw the same random numbers every time, and leave the host's where they are. Of the CPU, where hosts draw."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
+
+
+@contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """No parameter wants gradients. Hosts hand them out wanting some, which would cost memory for every weight."""
     wanting = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ...sdk.errors import InputError
-from ...sdk.model.base import TextEmbedding
+from ...sdk.model.base import PredictionType, TextEmbedding
 from ..options import BY_NAME, PREFIX
 from .base import Accounts, Host, Notice
 
@@ -178,6 +178,14 @@ def prompt_at(prompt: str, strength: float) -> str:
     (schedule,) = prompt_parser.get_learned_conditioning_prompt_schedules([prompt], STEPS)
     step = STEPS * (1 - strength) + 1
     return next((text for end, text in schedule if end >= step), schedule[-1][1])
+
+
+def native_resolution(model: Any, prediction_type: PredictionType, configured: int = 512) -> int:
+    """Side in pixels of the pictures that a host's model was made for; configured: what its configuration says.
+
+    The configurations of Stable Diffusion 2.x for 768 px name the same size as those for 512 px; they predict v.
+    """
+    return 768 if prediction_type == "v_prediction" and getattr(model, "is_sd2", False) else configured
 
 
 def text_embedding(embedding: Any, chunks: list[Any], end: int) -> TextEmbedding:
