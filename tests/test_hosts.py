@@ -317,10 +317,11 @@ def test_what_other_extensions_left_on_the_model_is_off_during_an_edit_and_put_b
     def broken(*_args, **_more):
         raise RuntimeError("control_params of a generation that is over")
 
-    autoencoder = host.whole.first_stage_model
+    is_forge = isinstance(host, Forge)
+    autoencoder = host.engine.forge_objects.vae.first_stage_model if is_forge else host.whole.first_stage_model
     leftovers = [(module, "forward") for module in [unet, *blocks, *attentions, autoencoder.encoder]]
     leftovers += [(module, "_forward") for module in transformers]
-    if host.name != "Forge":
+    if not is_forge:
         leftovers += [(host.whole, "apply_model"), (host.log.th, "cat"), (host.whole.model, "forward")]
     for owner, name in leftovers:
         setattr(owner, name, broken)

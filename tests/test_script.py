@@ -55,7 +55,7 @@ def test_it_registers_and_enters_nothing_but_its_own_name(webui):
         "on_ui_settings": 1,
         "on_ui_tabs": 1,
         "on_app_started": 1,
-        "on_script_unloaded": 1,
+        "on_script_unloaded": 2,  # the queue's, and the script's own
     }
     assert "sdk" not in sys.modules
     assert "extension" not in sys.modules
@@ -79,6 +79,83 @@ def test_a_reload_runs_new_code_and_ends_the_old_jobs(webui):
         close()
     runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
     assert sys.modules["dragtext.extension.queue"] is not first
+
+
+def run_copy(folder: Path) -> None:
+    """The script of another copy of the extension."""
+    script = folder / "scripts" / SCRIPT.name
+    script.parent.mkdir(parents=True)
+    script.write_text(SCRIPT.read_text())
+    for name in ("sdk", "extension"):
+        (folder / name).symlink_to(SCRIPT.parent.parent / name)
+    runpy.run_path(str(script), run_name=SCRIPT.name)
+
+
+def test_a_second_copy_stays_out_and_says_so(webui, tmp_path, caplog):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    first = sys.modules["dragtext.extension.queue"]
+    run_copy(tmp_path / "copy")
+    assert f"installed twice, in {SCRIPT.parent.parent} and in {tmp_path / 'copy'}; remove one" in caplog.text
+    assert sys.modules["dragtext.extension.queue"] is first
+    assert {len(found) for found in webui.callbacks.values()} == {1, 2}  # the script has one of its own
+    assert len(webui.callbacks["on_ui_tabs"]) == 1
+
+
+def test_a_copy_in_another_folder_starts_once_the_first_was_unloaded(webui, tmp_path, caplog):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    for unload in webui.callbacks.pop("on_script_unloaded"):
+        unload()
+    run_copy(tmp_path / "copy")
+    assert caplog.text == ""
+    assert sys.modules["dragtext"].__path__ == [str(tmp_path / "copy")]
+
+
+def test_a_start_that_fails_is_a_sentence(webui, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage().startswith("DragText could not start (ModuleNotFoundError: ")
+    assert "\n" not in record.getMessage()
+
+
+class Blocks:
+    def __init__(self, **_more):
+        self.entered = 0
+
+    def __enter__(self):
+        self.entered += 1
+        return self
+
+    def __exit__(self, *_problem):
+        return None
+
+
+@pytest.fixture
+def notices(monkeypatch):
+    """What is shown as HTML in tabs."""
+    shown = []
+    install(monkeypatch, "gradio", Blocks=Blocks, HTML=lambda text, elem_id: shown.append(text))
+    return shown
+
+
+def test_in_a_webui_that_is_not_supported_the_tab_says_so_and_nothing_else_is_added(webui, monkeypatch, notices):
+    install(monkeypatch, "ldm_patched")
+    install(monkeypatch, "modules_forge")
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    assert set(webui.callbacks) == {"on_ui_tabs", "on_script_unloaded"}
+    ((blocks, title, identifier),) = webui.callbacks["on_ui_tabs"][0]()
+    assert (blocks.entered, title, identifier) == (1, "DragText", "dragtext")
+    assert "does not work in Forge Classic and reForge" in notices[0]
+
+
+def test_a_page_that_cannot_be_built_is_a_sentence_in_the_tab(webui, notices, monkeypatch, caplog):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    monkeypatch.setitem(sys.modules, "dragtext.extension.layout", None)
+    ((_, title, _),) = webui.callbacks["on_ui_tabs"][0]()
+    assert title == "DragText"
+    assert "page could not be built" in notices[0]
+    assert "Traceback" not in caplog.text
 
 
 def test_routes_are_added_once_to_each_application_and_only_with_the_hosts_api(webui):
