@@ -100,7 +100,7 @@ class Rendering:
         return TimeGrid.of(self.settings.strength, self.settings.inference_steps)
 
     def drawing(self, points: Sequence[tuple[float, float]]) -> Generator[tuple[int, int], None, list[Image.Image]]:
-        """`sweep` as a generator of (steps done, steps in all) that returns the pictures; the caller holds the model."""
+        """`sweep` as a generator of (steps done, steps in all) that returns the pictures. For who holds the model."""
         model = self.lent_model
         device = model.device
         images: list[Image.Image] = []
