@@ -1,13 +1,20 @@
-"""The disk cache: tensors under a key, safe to delete at any time, limited in size, written atomically."""
+"""The disk cache: tensors under a key, safe to delete at any time, limited in size, written atomically.
+
+It lives in a folder of its own inside the one that is named, and never looks at files whose names it did not give.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import re
+import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -15,6 +22,10 @@ from torch import Tensor
 log = logging.getLogger("dragtext")
 
 DEFAULT_LIMIT_MB = 2048
+FOLDER = "dragtext-cache"
+ENTRY = re.compile(r"[0-9a-f]{40}\.safetensors")
+TEMPORARY = re.compile(r"[0-9a-f]{40}-\w{8}\.tmp")
+ABANDONED = 3600.0  # seconds after which a temporary file is no write in progress
 
 _folder: Path | None = None
 _limit_mb: float | None = None
@@ -27,13 +38,19 @@ def configure(folder: Path | None = None, limit_mb: float | None = None) -> None
 
 
 def cache_folder() -> Path:
-    """What DRAGTEXT_CACHE_DIR names, else what `configure` was told, else the platform's folder. It may not exist."""
-    named = os.environ.get("DRAGTEXT_CACHE_DIR")
-    if named or _folder:
-        return Path(named or _folder or "")
-    from platformdirs import user_cache_dir  # not among a WebUI's packages, where `configure` names the folder
+    """`dragtext-cache` in what DRAGTEXT_CACHE_DIR names, else what `configure` was told, else the platform's folder.
 
-    return Path(user_cache_dir("dragtext"))
+    It may not exist.
+    """
+    named = os.environ.get("DRAGTEXT_CACHE_DIR") or _folder
+    if not named:
+        from platformdirs import user_cache_dir  # not among a WebUI's packages, where `configure` names the folder
+
+        named = user_cache_dir("dragtext")
+    folder = Path(named)
+    with suppress(RuntimeError):  # whose home nobody knows
+        folder = folder.expanduser()
+    return folder / FOLDER
 
 
 def cache_limit() -> int:
@@ -42,28 +59,23 @@ def cache_limit() -> int:
     default = int((DEFAULT_LIMIT_MB if _limit_mb is None else _limit_mb) * 2**20)
     try:
         return int(float(text) * 2**20) if text else default
-    except ValueError:
+    except (ValueError, OverflowError):
         log.warning("DRAGTEXT_CACHE_LIMIT_MB is %r, not a number; using %d.", text, default // 2**20)
         return default
 
 
 def cache_size() -> int:
-    """Bytes used now."""
-    return sum(size for _, size, _ in _entries())
+    """Bytes used now, those of writes in progress and of writes that were never finished included."""
+    return sum(file.size for file in _files())
 
 
 def clear() -> int:
-    """Forget everything; returns the bytes that were freed."""
-    freed = 0
-    for _, size, path in _entries():
-        with suppress(OSError):
-            path.unlink()
-            freed += size
-    return freed
+    """Forget everything but what is being written; returns the bytes that were freed."""
+    return sum(_delete(file) for file in _files() if not file.in_progress)
 
 
 def make_key(*parts: object) -> str:
-    """A file-name-safe key that changes with any part."""
+    """40 hexadecimal digits that change with any part."""
     digest = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else repr(part).encode()
@@ -72,65 +84,85 @@ def make_key(*parts: object) -> str:
 
 
 def load_tensors(key: str) -> dict[str, Tensor] | None:
-    """Tensors stored under `key`, or None. A damaged entry is dropped with a warning, so that it is rebuilt."""
+    """Tensors stored under `key` (from `make_key`), or None. A damaged entry is dropped, so that it is rebuilt."""
     path = _path(key)
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         tensors = load_file(path)
-        os.utime(path)  # recently used entries are the last to be pruned
+    except OSError as error:
+        log.warning("The cache entry %s cannot be read (%s); it is computed again.", path.name, error)
+        return None
     except Exception as error:  # whatever a damaged file raises, it is rebuilt
         log.warning("The cache entry %s is damaged (%s); it is rebuilt.", path.name, error)
-        drop(key)
+        with suppress(OSError):
+            path.unlink()
         return None
+    # Recently used entries are the last to be pruned. Refused for somebody else's file, which is as good.
+    with suppress(OSError):
+        os.utime(path)
     return tensors
 
 
-def drop(key: str) -> None:
-    """Forget one entry."""
-    with suppress(OSError):
-        _path(key).unlink(missing_ok=True)
-
-
 def save_tensors(key: str, tensors: dict[str, Tensor]) -> None:
-    """Store tensors. A folder that cannot be written costs a warning and the cache, never the edit."""
-    temporary = None
+    """Store tensors under `key` (from `make_key`). A folder that cannot be written costs a warning, never the edit."""
+    folder, temporary = cache_folder(), None
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=cache_folder(), suffix=".tmp")
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{key}-", suffix=".tmp")
         os.close(handle)
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary)
         Path(temporary).replace(_path(key))
         _prune(keep=_path(key))
     except Exception as error:  # safetensors raises its own error for a full or read-only disk
-        log.warning("The cache in %s cannot be written (%s).", cache_folder(), error)
+        log.warning("The cache in %s cannot be written (%s).", folder, error)
         if temporary is not None:
             with suppress(OSError):
                 Path(temporary).unlink(missing_ok=True)
+
+
+class _File(NamedTuple):
+    """A file of the cache, in the order in which they are dropped. used: when last, seconds since 1970."""
+
+    used: float
+    size: int
+    path: Path
+
+    @property
+    def in_progress(self) -> bool:
+        return self.path.suffix == ".tmp" and time.time() - self.used < ABANDONED
 
 
 def _path(key: str) -> Path:
     return cache_folder() / f"{key}.safetensors"
 
 
-def _entries() -> list[tuple[float, int, Path]]:
-    """(last use, bytes, path) of every entry."""
+def _files() -> list[_File]:
     found = []
-    if cache_folder().is_dir():
-        for path in cache_folder().glob("*.safetensors"):
+    with suppress(OSError):  # no folder yet, or none that may be read
+        for path in cache_folder().iterdir():
+            if not (ENTRY.fullmatch(path.name) or TEMPORARY.fullmatch(path.name)):
+                continue
             with suppress(OSError):  # another process may prune at the same time
-                stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    found.append(_File(status.st_mtime, status.st_size, path))
     return found
 
 
 def _prune(keep: Path) -> None:
-    entries = sorted(_entries())
-    excess = sum(size for _, size, _ in entries) - cache_limit()
-    for _, size, path in entries:
-        if excess <= 0:
-            return
-        if path != keep:
-            with suppress(OSError):
-                path.unlink()
-                excess -= size
+    files = sorted(_files())
+    excess = sum(file.size for file in files) - cache_limit()
+    for file in files:
+        abandoned = file.path.suffix == ".tmp" and not file.in_progress
+        if abandoned or (excess > 0 and file.path != keep and not file.in_progress):
+            excess -= _delete(file)
+
+
+def _delete(file: _File) -> int:
+    """Bytes that were freed."""
+    try:
+        file.path.unlink()
+    except OSError:
+        return 0
+    return file.size
