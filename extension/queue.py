@@ -128,7 +128,7 @@ class Jobs:
             self._check_room()
             self._add(None, task)
         while not done.wait(0.5):
-            if self._closed:
+            if self.closed:
                 raise ClosedError("The WebUI is being reloaded; try again in a moment.")
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
@@ -136,7 +136,8 @@ class Jobs:
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        """Nothing is taken on any more, and nobody should wait for what is not finished."""
+        return self._closed or self.host.ending
 
     def close(self) -> None:
         """Stop what runs, forget what waits, and end the worker; for a reload of the host's page."""
@@ -160,7 +161,7 @@ class Jobs:
     # The worker.
 
     def _check_room(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ClosedError("The WebUI is being reloaded; try again in a moment.")
         if len(self._tasks) >= MAX_WAITING:
             raise QueueFullError(f"{MAX_WAITING} edits are waiting already; try again later.")
@@ -189,6 +190,9 @@ class Jobs:
             with self.host.turn(job.id):
                 with self._changed:
                     if job.state != "queued":
+                        return
+                    if self.closed:
+                        self._finish(job, "interrupted", InterruptedEditError("The WebUI was reloaded."))
                         return
                     job.state = "running"
                 error = self.host.call(lambda: self._editing.attempt(job))

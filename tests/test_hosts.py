@@ -11,7 +11,7 @@ import torch
 from dragtext.extension.hosts.a1111 import A1111
 from dragtext.extension.hosts.detect import UnsupportedHostError, detect
 from dragtext.extension.hosts.forge import Forge
-from dragtext.extension.queue import Jobs
+from dragtext.extension.queue import ClosedError, Jobs
 from dragtext.sdk.editor import Editor
 from dragtext.sdk.errors import InputError, ModelError
 from dragtext.sdk.model.taps import features_only
@@ -181,6 +181,31 @@ def test_no_trace_is_left(host, ending, monkeypatch):
     assert host.log.networks[-1] == "off"
     assert host.log.state.jobs[-1] == "end"
     assert host.log.tasks[-1][0] == "finished"
+
+
+def test_a_reload_of_the_page_ends_what_runs_and_what_waits(host, monkeypatch):
+    # The host asks for it long before it tells its scripts: first its server waits for every open request.
+    server = SimpleNamespace(should_exit=False)
+    monkeypatch.setattr(host.log.shared, "demo", SimpleNamespace(server=server), raising=False)
+
+    def show(notice):
+        if "dragging 1" in notice.text:
+            server.should_exit = True
+
+    monkeypatch.setattr(host, "show", show)
+    jobs = Jobs(host)
+    try:
+        running, waiting = (jobs.submit(picture(), asked(steps=50, drag_levels=10)) for _ in range(2))
+        assert not jobs.closed
+        assert running.ended.wait(60)
+        assert waiting.ended.wait(60)
+        assert jobs.closed
+        assert (running.state, running.result.stopped) == ("done", "interrupted")
+        assert (waiting.state, waiting.result) == ("interrupted", None)
+        with pytest.raises(ClosedError):
+            jobs.submit(picture(), asked())
+    finally:
+        jobs.close()
 
 
 def test_the_hosts_queue_progress_and_files(host):

@@ -74,6 +74,11 @@ class Host(ABC):
     def interrupted(self) -> bool:
         """The host's own Interrupt or Skip was pressed since the turn began."""
 
+    @property
+    def ending(self) -> bool:
+        """The host is taking its server down ("Reload UI"), which waits until every open request has its answer."""
+        return False
+
     @abstractmethod
     def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
         """Write a picture where and as the host writes its own; None where the user has turned saving off.

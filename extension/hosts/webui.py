@@ -62,7 +62,16 @@ class WebUI(Host):
         from modules import shared
 
         state = shared.state
-        return bool(state.interrupted or state.skipped or getattr(state, "stopping_generation", False))
+        stopped = state.interrupted or state.skipped or getattr(state, "stopping_generation", False)
+        # A reload interrupts what runs; what comes after that in the queue would begin afresh.
+        return bool(stopped or self.ending)
+
+    @property
+    def ending(self) -> bool:
+        from modules import shared
+
+        # gradio sets this before it waits for uvicorn; other callbacks of a reload come when the server has gone.
+        return bool(getattr(getattr(getattr(shared, "demo", None), "server", None), "should_exit", False))
 
     def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
         from modules import images, shared
