@@ -1,7 +1,8 @@
 """Against a WebUI that runs: DRAGTEXT_WEBUI_URL names it (http://127.0.0.1:7860), started with --api and a checkpoint.
 
 A generation before and after each edit must be the same to the byte. Any Stable Diffusion 1.x or 2.x checkpoint will
-do, for example what `dragtext export-model` writes (in Forge small models need a test extension of their own).
+do, for example what `dragtext export-model` writes (in Forge small models need a test extension of their own). The test
+of other extensions' leftovers wants the folder `leaver` among the WebUI's extensions, too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import threading
 import time
 
 import numpy as np
@@ -57,6 +59,45 @@ def state(client, job: dict) -> dict:
     return client.get(f"/dragtext/v1/edits/{job['id']}").json()
 
 
+def until_dragging(client, job: dict, step: int = 2) -> dict:
+    while not (job["phase"] == "dragging" and job["step"] >= step):
+        assert job["state"] not in FINAL, job
+        time.sleep(0.2)
+        job = state(client, job)
+    return job
+
+
+def until_final(client, job: dict) -> dict:
+    while job["state"] not in FINAL:
+        time.sleep(0.2)
+        job = state(client, job)
+    return job
+
+
+def press_reload_ui(client) -> None:
+    """What the button in Settings does."""
+    config = client.get("/config").json()
+    button = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "settings_restart_gradio")
+    for index, event in enumerate(config["dependencies"]):
+        if button in [target[0] if isinstance(target, list) else target for target in event["targets"]]:
+            body = {"fn_index": event.get("id", index), "data": [], "session_hash": "dragtext"}
+            answer = client.post("/run/predict", json=body)
+            assert answer.status_code == 200, answer.text
+            return
+    pytest.fail("There is no Reload UI button.")
+
+
+def until_reloaded(client, job: dict) -> None:
+    """The page is there again, and the queue is a new one, which does not know the job."""
+    while True:
+        try:
+            if client.get(f"/dragtext/v1/edits/{job['id']}").status_code == 404 and client.get("/").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("method", ["gooddrag", "dragdiffusion", "freedrag", "dragnoise"])
 def test_an_edit_leaves_the_host_as_it_was(client, method):
     before = generation(client)
@@ -71,19 +112,67 @@ def test_an_edit_leaves_the_host_as_it_was(client, method):
 
 def test_the_hosts_own_interrupt_keeps_the_best_so_far_and_leaves_no_trace(client):
     before = generation(client)
-    job = create(client, settings=LONG, wait=False)
-    while not (job["phase"] == "dragging" and job["step"] >= 2):
-        assert job["state"] not in FINAL, job
-        time.sleep(0.2)
-        job = state(client, job)
+    job = until_dragging(client, create(client, settings=LONG, wait=False))
     progress = client.get("/sdapi/v1/progress").json()
     assert progress["state"]["sampling_steps"] == 500
     client.post("/sdapi/v1/interrupt")
-    while job["state"] not in FINAL:
-        time.sleep(0.2)
-        job = state(client, job)
+    until_final(client, job)
     report = client.get(f"/dragtext/v1/edits/{job['id']}/result").json()["report"]
     assert report["stopped"] == "interrupted"
+    assert generation(client) == before
+
+
+def test_an_edit_that_fails_leaves_no_trace(client):
+    before = generation(client)
+    job = create(client, prompt="a cat <lora:there is none of this name:1>")
+    assert job["state"] == "failed"
+    assert "cannot be loaded" in job["error"]["message"]
+    assert generation(client) == before
+
+
+def test_an_edit_does_not_see_what_another_extension_left_on_the_model(client):
+    clean, expected = generation(client), edited(client)
+    if client.post("/dragtext-leaver/leave").status_code != 200:
+        pytest.skip("the extension in the folder leaver is not among the WebUI's")
+    try:
+        controlled = generation(client)
+        assert controlled != clean
+        assert edited(client) == expected
+        assert generation(client) == controlled  # put back
+    finally:
+        found = client.post("/dragtext-leaver/clear").json()["found"]
+    assert found > 30
+    assert generation(client) == clean
+
+
+def edited(client) -> bytes:
+    job = create(client, settings={**SETTINGS, "lora_steps": 0})
+    assert job["state"] == "done", job
+    return client.get(f"/dragtext/v1/edits/{job['id']}/image").content
+
+
+def test_reload_ui_during_an_edit_comes_back_and_edits_go_on(client):
+    before = generation(client)
+    running = until_dragging(client, create(client, settings=LONG, wait=False))
+    create(client, settings=LONG, wait=False)
+    answers = []
+
+    def wait():
+        with httpx.Client(base_url=URL, timeout=60, trust_env=False) as other:
+            answers.append(create(other, settings=LONG))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(1)
+    started = time.monotonic()
+    press_reload_ui(client)
+    until_reloaded(client, running)
+    took = time.monotonic() - started
+    print(f"Reload UI: {took:.1f} s")
+    assert took < 30
+    waiting.join(1)
+    assert answers
+    assert create(client)["state"] == "done"
     assert generation(client) == before
 
 
