@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from .hosts.detect import UnsupportedHostError, detect
@@ -38,11 +39,8 @@ def register() -> None:
             from .layout import build
 
             return [(build(jobs), *TAB)]
-        except Exception as error:  # an unknown gradio, for one; what hosts do with it would be a traceback and no tab
-            reason = f"DragText's page could not be built ({type(error).__name__}: {str(error)[:200]})."
-            log.error(reason)  # noqa: TRY400
-            log.debug("Where it failed", exc_info=True)
-            return [(_notice(reason), *TAB)]
+        except Exception as error:
+            return [(_notice(_failure("page", error)), *TAB)]
 
     def on_app_started(_page: Any, app: Any) -> None:
         if jobs.host.has_public_api:
@@ -50,10 +48,30 @@ def register() -> None:
 
             add_routes(app, jobs)
 
-    script_callbacks.on_ui_settings(add_settings)
+    script_callbacks.on_ui_settings(_attempt("settings", add_settings))
     script_callbacks.on_ui_tabs(on_ui_tabs)
-    script_callbacks.on_app_started(on_app_started)
+    script_callbacks.on_app_started(_attempt("API", on_app_started))
     script_callbacks.on_script_unloaded(jobs.close)
+
+
+def _attempt(part: str, step: Callable[..., None]) -> Callable[..., None]:
+    """`step` as hosts call it: where it fails, in a WebUI whose classes changed, the others still run."""
+
+    def attempted(*arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:
+            _failure(part, error)
+
+    return attempted
+
+
+def _failure(part: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [""])[0][:200]
+    sentence = f"DragText's {part} could not be added to this WebUI ({type(error).__name__}: {reason})."
+    log.error(sentence)
+    log.debug("Where it failed", exc_info=error)
+    return sentence
 
 
 def _notice(sentence: str) -> Any:

@@ -154,7 +154,15 @@ def test_a_page_that_cannot_be_built_is_a_sentence_in_the_tab(webui, notices, mo
     monkeypatch.setitem(sys.modules, "dragtext.extension.layout", None)
     ((_, title, _),) = webui.callbacks["on_ui_tabs"][0]()
     assert title == "DragText"
-    assert "page could not be built" in notices[0]
+    assert "page could not be added to this WebUI" in notices[0]
+    assert "Traceback" not in caplog.text
+
+
+def test_settings_that_this_webui_does_not_know_are_a_sentence(webui, monkeypatch, caplog):
+    runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    monkeypatch.delattr(sys.modules["modules.options"], "OptionHTML")
+    webui.callbacks["on_ui_settings"][0]()
+    assert "settings could not be added to this WebUI (ImportError" in caplog.text
     assert "Traceback" not in caplog.text
 
 
