@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+LONGEST = 600
+
+
+def one_line(text: str) -> str:
+    """The text on one line of at most LONGEST characters: what is long is cut in the middle, where no advice stands."""
+    text = " ".join(text[: 4 * LONGEST].split() + text[4 * LONGEST :][-LONGEST:].split())
+    if len(text) <= LONGEST:
+        return text
+    half = (LONGEST - len(" ... ")) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
 
 class DragTextError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is the command line's exit status."""
+    """Base of all errors raised on purpose; `exit_code` is the command line's exit status.
+
+    The message quotes what was given, which may be of any length; it is kept as one line that can be shown anywhere.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class InputError(DragTextError):

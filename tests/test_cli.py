@@ -13,9 +13,10 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from dragtext import sdk
 from dragtext.extension.command import UI
 from dragtext.sdk.command import app
-from dragtext.sdk.command.console import interruptible
+from dragtext.sdk.command.stopping import interruptible
 from dragtext.sdk.errors import InterruptedEditError
 from dragtext.sdk.render.saved import open_result
 from dragtext.sdk.settings import as_dict, setting_names
@@ -137,11 +138,15 @@ def test_sweep_command(picture, model_folder, tmp_path, run):
     assert names == {".csv", ".json", ".png"}
 
 
-def test_ctrl_c_keeps_the_best_so_far(picture, model_folder, tmp_path):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_keeps_the_best_so_far(name, code, picture, model_folder, tmp_path):
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("Windows has no such signal")
     out = tmp_path / "out.png"
     process = subprocess.Popen(
         command(
-            "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "--json",
+            "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "--json", "--sweep", "0:1:2",
             "--method", "dragdiffusion", "--steps", "2000", "--lora-steps", "0", "--inference-steps", "8",
             "--lr", "1e-6",
         ),
@@ -152,14 +157,96 @@ def test_ctrl_c_keeps_the_best_so_far(picture, model_folder, tmp_path):
     while "dragging" not in seen and time.monotonic() < deadline:
         seen += process.stderr.read(1)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert "kept" in stderr
     facts = json.loads(stdout)
     assert facts["stopped"] == "interrupted"
     assert 0 < facts["steps"] < 2000
     assert out.exists()
+    assert not (tmp_path / "out-sweep.png").exists()  # who stops does not wait for more pictures
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    if not hasattr(signal, "SIGHUP"):
+        pytest.skip("Windows has no SIGHUP")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with interruptible() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_side_file_that_fails_costs_neither_the_picture_nor_the_others(picture, model_folder, tmp_path, run):
+    resource = pytest.importorskip("resource", reason="Windows has no limit on a file's size")
+    out, state, trace = tmp_path / "out.png", tmp_path / "state.safetensors", tmp_path / "trace.npz"
+    arguments = [
+        "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "-q", "--sweep", "0:1:3",
+        "--save-state", state, "--trace", trace, *FAST,
+    ]  # fmt: skip
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # the picture takes 20 kB
+    try:
+        code, stdout, stderr = run(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    assert f"Saved {out}" in stdout
+    with Image.open(out) as image:
+        image.load()
+    errors = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 3
+    for path in (state, trace, tmp_path / "out-sweep.png"):
+        assert sum(f"{path} cannot be written" in line for line in errors) == 1
+        assert not path.exists()
+    assert "report it" not in stderr
+    assert not list(tmp_path.glob(".dragtext-*"))
+
+
+def test_a_picture_that_fails_does_not_cost_the_state(picture, model_folder, tmp_path, run, monkeypatch):
+    """With the state on another disk, all is saved by `dragtext render`."""
+    from dragtext.sdk.picture import files
+
+    def fails(*_arguments):
+        raise sdk.InputError("The output cannot be written (No space left on device).")
+
+    monkeypatch.setattr(files, "save_image", fails)
+    state = tmp_path / "state.safetensors"
+    code, stdout, stderr = run(
+        "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-q", "--save-state", state, *FAST
+    )
+    assert code == 2
+    assert stdout == ""
+    assert "No space left" in stderr
+    assert state.exists()
+
+
+def test_readers_who_leave_are_no_failure(picture, model_folder, tmp_path):
+    """stdout and stderr into a pipe that nobody reads, as with `| head`: the picture is made all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = tmp_path / "out.png"
+    process = subprocess.run(
+        command("edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, *FAST),
+        stdout=writing, stderr=writing, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0
+    assert out.exists()
+    process = subprocess.run(command("info"), stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert process.returncode == 0
+    assert process.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")  # noqa: PTH110
+def test_a_report_that_cannot_be_written_is_one_sentence():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        process = subprocess.run(command("info"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 2
+    assert process.stderr.splitlines() == ["Error: The report cannot be written to stdout (No space left on device)."]
 
 
 def write(path, data):

@@ -17,7 +17,7 @@ from PIL import Image
 from ..editor import Editor, OnProgress, ShouldStop
 from ..errors import DragTextError, InputError, InterruptedEditError
 from ..picture.drawing import contact_sheet, thumbnail
-from ..picture.files import write_atomically
+from ..picture.files import write_atomically, write_picture
 from ..picture.masks import mask_to_uri
 from ..request import Request
 from ..settings import Settings, as_dict, make_settings, setting_names
@@ -144,5 +144,4 @@ def _write_tables(
                 picture = thumbnail(np.array(image.convert("RGB")))
         pictures.append(picture)
         labels.append(" ".join(f"{name} {row[name]}" for name in varied) + (" (failed)" if row["error"] else ""))
-    sheet = Image.fromarray(contact_sheet(pictures, labels, columns))
-    write_atomically(folder / "contact.png", lambda path: sheet.save(path))
+    write_picture(folder / "contact.png", Image.fromarray(contact_sheet(pictures, labels, columns)), "PNG")

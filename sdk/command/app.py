@@ -1,6 +1,7 @@
 """The `dragtext` command: which sub-commands there are, loaded when they are asked for, and how each of them ends.
 
-Exit codes: 0 done, 2 bad input, 3 not enough memory, 130 interrupted.
+Exit codes: 0 done, 1 a fault of DragText's own, 2 something that was given cannot be used or written, 3 not enough
+memory, 128 and the signal's number when stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from ..errors import DragTextError, InterruptedEditError
+from ..errors import DragTextError, InterruptedEditError, one_line
+from .console import finish_stdout, put, say, tolerant_streams, warnings_shown
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"dragtext {version('dragtext')}")
+        put(f"dragtext {version('dragtext')}")
         raise typer.Exit
 
 
@@ -117,21 +119,29 @@ def make_group(commands: Mapping[str, Home]) -> Any:
 
 def main(commands: Mapping[str, Home] = COMMANDS) -> None:
     """Run the command; every failure is one sentence on stderr and an exit code, never a traceback."""
-    try:
-        make_group(commands)(standalone_mode=True)
-    except DragTextError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted: nothing was written.", err=True)
-        sys.exit(InterruptedEditError.exit_code)
-    except Exception as error:
-        if os.environ.get("DRAGTEXT_DEBUG"):
-            traceback.print_exc()
-        reason = " ".join(str(error).split())
-        typer.echo(
-            f"Error: {type(error).__name__}: {reason}; please report it with the output of `dragtext info` "
-            "(DRAGTEXT_DEBUG=1 shows where it happened).",
-            err=True,
-        )
-        sys.exit(1)
+    tolerant_streams()
+    with warnings_shown():
+        try:
+            make_group(commands)(standalone_mode=True)
+        except DragTextError as error:
+            say(f"Error: {error}")
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say("Interrupted: nothing was written.")
+            sys.exit(InterruptedEditError.exit_code)
+        except Exception as error:
+            if os.environ.get("DRAGTEXT_DEBUG"):
+                traceback.print_exc()
+            say(f"Error: {one_line(_unexpected(error))}")
+            sys.exit(1)
+        finally:
+            finish_stdout()
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return f"A package that DragText needs cannot be loaded ({error}); install it again with pip."
+    return (
+        f"{type(error).__name__}: {one_line(str(error))}; please report it with the output of `dragtext info` "
+        "(DRAGTEXT_DEBUG=1 shows where it happened)."
+    )

@@ -1,33 +1,120 @@
-"""What the command line shows and how it is stopped: progress on stderr, Ctrl-C, the report on stdout."""
+"""What the command line shows: progress and warnings on stderr, the report on stdout."""
 
 from __future__ import annotations
 
+import errno
 import json
-import signal
+import logging
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import InterruptedEditError
-from ..result import PHASES, EditResult, Progress
+from ..errors import DragTextError, InputError, one_line
+
+if TYPE_CHECKING:
+    from ..result import EditResult, Progress
+
+# A reader who has left, as `| head` does, or a terminal that was closed.
+GONE = (errno.EPIPE, errno.EIO, errno.EINVAL)
+
+
+def say(text: str) -> None:
+    """A line on stderr. That nobody can read it any more is no failure."""
+    with suppress(OSError, ValueError):
+        try:
+            typer.echo(text, err=True)
+        except RuntimeError:  # in a signal handler, in the middle of another line
+            os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+
+
+def put(text: str) -> None:
+    """A line of results on stdout. A reader who has left is no failure, a full disk is one."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        discard_stdout()
+        if error.errno not in GONE:
+            raise InputError(f"The report cannot be written to stdout ({error.strerror or error}).") from None
+
+
+def put_json(facts: Any) -> None:
+    """One JSON object on stdout, in ASCII, whatever the terminal can show."""
+    put(json.dumps(facts))
+
+
+def discard_stdout() -> None:
+    """Drop what stdout still holds back, so that Python does not fail over it at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def finish_stdout() -> None:
+    """At the end: what cannot be written any more is dropped, instead of Python's own complaint."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        discard_stdout()
+
+
+def tolerant_streams() -> None:
+    """Names of files may hold what the terminal cannot show; it is shown as \\\\u escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """DragText's own warnings as lines on stderr, whatever the root logger does."""
+    logger, handler = logging.getLogger("dragtext"), _Lines(logging.WARNING)
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        text = one_line(f"{record.levelname.capitalize()}: {record.getMessage()}")
+        bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        if bars is None or sys.stderr is None:
+            say(text)
+            return
+        with suppress(OSError, ValueError):
+            bars.write(text, file=sys.stderr)  # above a bar that is being drawn
 
 
 class ProgressBars:
     """One bar per phase on stderr, with speed and, while dragging, the mean distance left in pixels."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._quiet = quiet or sys.stderr is None
         self._phase: str | None = None
         self._bar: Any = None
 
     def __call__(self, event: Progress) -> None:
         if self._quiet:
             return
+        try:
+            self._show(event)
+        except (OSError, ValueError):  # whoever watched has left; that must not cost the edit
+            self._quiet = True
+
+    def _show(self, event: Progress) -> None:
         if event.phase != self._phase:
             self.close()
             from tqdm import tqdm
+
+            from ..result import PHASES
 
             self._phase = event.phase
             self._bar = tqdm(total=event.total, desc=PHASES[event.phase], unit="step", leave=True)
@@ -36,46 +123,45 @@ class ProgressBars:
         self._bar.update(event.done - self._bar.n)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = self._phase = None
+        bar, self._bar, self._phase = self._bar, None, None
+        if bar is not None:
+            with suppress(OSError, ValueError):
+                bar.close()
 
 
-@contextmanager
-def interruptible(
-    promise: str = "what has been reached is rendered and kept", *, immediately: bool = False
-) -> Iterator[Any]:
-    """A `should_stop` that turns true at the first Ctrl-C; the second one ends the block with InterruptedEditError.
+class Attempts:
+    """Several files to write: one that cannot be written costs none of the others."""
 
-    promise: what the first one tells that happens now. immediately: the first one ends the block, for work of which a
-    part is of no use.
-    """
-    stopped = immediately
+    def __init__(self) -> None:
+        self._failures: list[DragTextError] = []
 
-    def on_signal(_number: int, _frame: Any) -> None:
-        nonlocal stopped
-        if stopped:
-            raise KeyboardInterrupt
-        stopped = True
-        typer.echo(f"\nStopping: {promise} (Ctrl-C again ends at once).", err=True)
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """The block may fail; what follows it still runs."""
+        try:
+            yield
+        except DragTextError as error:
+            self._failures.append(error)
 
-    previous = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield lambda: stopped
-    except KeyboardInterrupt:
-        # Typer gives a KeyboardInterrupt an exit status of its own, which differs between its versions.
-        raise InterruptedEditError("Stopped at once; the work in hand was dropped.") from None
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
+
+    def check(self) -> None:
+        """Raise the first failure, after a line for each of the others."""
+        for error in self._failures[1:]:
+            say(f"Error: {error}")
+        if self._failures:
+            raise self._failures[0]
 
 
 def show_result(result: EditResult, output: str, as_json: bool) -> None:
     """Print the outcome on stdout: one JSON object, or a line per drag."""
     if as_json:
-        typer.echo(json.dumps({"output": output, **result.report()}))
+        put_json({"output": output, **result.report()})
         return
     for drag in result.drags:
-        typer.echo(
+        put(
             f"({drag.start[0]:g}, {drag.start[1]:g}) -> ({drag.final[0]:.0f}, {drag.final[1]:.0f})"
             f"  target ({drag.target[0]:g}, {drag.target[1]:g})"
             f"  distance {drag.distance_before:.1f} -> {drag.distance_after:.1f} px"
@@ -89,4 +175,4 @@ def show_result(result: EditResult, output: str, as_json: bool) -> None:
         "diverged": "the loss became NaN, the last good state was kept; lower --lr",
     }[result.stopped]
     seconds = sum(result.timings.values())
-    typer.echo(f"{result.steps} steps in {seconds:.1f} s, {ending}. Saved {output}")
+    put(f"{result.steps} steps in {seconds:.1f} s, {ending}. Saved {output}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ from ..evaluation.tasks import DEMO_SETTINGS, KINDS, WHOLE_OBJECT_SETTINGS, Drag
 from ..model.base import DiffusionModel
 from ..model.load import load_model
 from ..picture.drawing import draw_instruction, save_trajectory, strip
-from ..picture.files import check_writable, save_image
+from ..picture.files import check_writable, make_folder, save_image
 from ..request import make_drags
 from ..result import EditResult
 from ..settings import Settings, make_settings
 from .arguments import JsonOption, QuietOption
-from .console import ProgressBars, interruptible
+from .console import ProgressBars, put, put_json, say
+from .stopping import interruptible
 
 WHAT = {"move": "a whole object", "part": "a part", "rotate": "a rotation", "stretch": "a stretch"}
 
@@ -63,11 +63,7 @@ def run_demo(
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
     suited = {kind: demo_settings(method, kind) for kind in KINDS}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
-    check_writable(folder / "demo.png")
+    check_writable(make_folder(folder) / "demo.png")
     model = load_model()
     rows, lines, facts = [], [], {}
     seconds, stopped = 0.0, "done"
@@ -87,7 +83,8 @@ def run_demo(
         drags = make_drags(task.drags)
         rows.append([task.image, draw_instruction(task.image, drags, task.mask), pixels])
         targets = [drag.target for drag in drags]
-        save_trajectory(folder / f"trajectory-{kind}.gif", task.image, pixels, result.trajectory, targets)
+        name = "trajectory.gif" if kind == KINDS[0] else f"trajectory-{kind}.gif"
+        save_trajectory(folder / name, task.image, pixels, result.trajectory, targets)
         result.save(folder / f"{kind}.png")
         lines += _describe(kind, task, result, moved)
         facts[kind] = {"output": str(folder / f"{kind}.png"), **result.report(), "moved": asdict(moved)}
@@ -98,7 +95,6 @@ def run_demo(
     labels = ["original", "instruction", f"result ({suited['move'].method} + text)"]
     sheet = np.vstack([strip(row, labels if number == 0 else [""] * 3) for number, row in enumerate(rows)])
     save_image(Image.fromarray(sheet), folder / "demo.png")
-    (folder / "trajectory-move.gif").replace(folder / "trajectory.gif")
     lines.append(f"{len(rows)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
     return DemoOutcome("\n".join(lines), {"output": str(folder / "demo.png"), "stopped": stopped, "drags": facts})
 
@@ -139,16 +135,16 @@ def demo(
     def announce(scene: str) -> None:
         bars.close()
         if not quiet:
-            typer.echo(scene, err=True)
+            say(scene)
 
-    with interruptible() as should_stop:
+    with interruptible() as stop:
         try:
-            outcome = run_demo(seed, Path(output_dir), bars, should_stop, method, announce)
+            outcome = run_demo(seed, Path(output_dir), bars, stop, method, announce)
         finally:
             bars.close()
     if json_:
-        typer.echo(json.dumps(outcome.report))
+        put_json(outcome.report)
     else:
-        typer.echo(outcome.text)
+        put(outcome.text)
     if outcome.report["stopped"] == "interrupted":
-        raise typer.Exit(InterruptedEditError.exit_code)
+        raise typer.Exit(stop.exit_code)

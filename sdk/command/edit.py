@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ..errors import InputError, InterruptedEditError
+from ..errors import InputError
 from .arguments import (
     AtOption,
     AttentionOption,
@@ -74,10 +74,11 @@ def edit(
     from ..editor import Editor
     from ..model.load import load_model
     from ..model.memory import memory_errors
-    from .console import ProgressBars, interruptible, show_result
+    from .console import Attempts, ProgressBars, say, show_result
+    from .stopping import interruptible
 
-    bars = ProgressBars(quiet)
-    with interruptible() as should_stop:
+    bars, writing = ProgressBars(quiet), Attempts()
+    with interruptible() as stop:
         with memory_errors():
             editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
         try:
@@ -86,23 +87,30 @@ def edit(
                 mask=mask_array,
                 settings=asked.settings,
                 on_progress=bars,
-                should_stop=should_stop,
+                should_stop=stop,
                 trace=trace is not None,
             )
-            # First what cannot fail any more, so that a sweep too large for the memory costs no optimisation.
+            # The picture first, then what takes little, then what takes long.
+            with writing.attempt():
+                save_image(result.image if point is None else result.at(*point), target, result.request)
+            is_saved = not writing.failed
             if save_state is not None:
-                result.save_state(save_state)
+                with writing.attempt():
+                    result.save_state(save_state)
             if trace is not None and result.trace is not None:
-                write_atomically(Path(trace), result.trace.save)
-            save_image(result.image if point is None else result.at(*point), target, result.request)
-            if values is not None:
-                _write_sweep(result.rendering, values, target, bars)
+                with writing.attempt():
+                    write_atomically(Path(trace), result.trace.save)
+            if values is not None and not stop():
+                with writing.attempt():
+                    _write_sweep(result.rendering, values, target, bars, stop)
         finally:
             bars.close()
-    show_result(result, str(target), json_)
+    if is_saved:
+        show_result(result, str(target), json_)
+    writing.check()
     if result.stopped == "interrupted":
-        typer.echo("Interrupted: the best so far was kept.", err=True)
-        raise typer.Exit(InterruptedEditError.exit_code)
+        say("Interrupted: the best so far was kept" + ("." if values is None else ", and no sweep was drawn."))
+        raise typer.Exit(stop.exit_code)
 
 
 def render(
@@ -127,25 +135,35 @@ def render(
     from ..model.load import load_model
     from ..model.memory import memory_errors
     from ..render.saved import open_result
-    from .console import ProgressBars, interruptible
+    from .console import Attempts, ProgressBars, put
+    from .stopping import interruptible
 
-    bars = ProgressBars(quiet)
-    with interruptible(immediately=True):
+    bars, writing = ProgressBars(quiet), Attempts()
+    with interruptible(immediately=True) as stop:
         with memory_errors():
             saved = open_result(state, load_model(model, device=device, dtype=dtype))
         try:
-            image = saved.at(*point)
-            save_image(image, target, saved.request)
+            with writing.attempt():
+                save_image(saved.at(*point), target, saved.request)
+            is_saved = not writing.failed
             if values is not None:
-                _write_sweep(saved.rendering, values, target, bars)
+                with writing.attempt():
+                    _write_sweep(saved.rendering, values, target, bars, stop)
         finally:
             bars.close()
-    typer.echo(f"Saved {target}")
+    if is_saved:
+        put(f"Saved {target}")
+    writing.check()
 
 
-def _write_sweep(rendering: Any, values: list[float], target: Path, bars: Any) -> None:
+def _write_sweep(rendering: Any, values: list[float], target: Path, bars: Any, stop: Any) -> None:
     from ..picture.drawing import save_sweep
     from ..result import Progress
 
-    images = rendering.sweep(values, lambda done, total: bars(Progress("sweep", done, total)))
+    def on_step(done: int, total: int) -> None:
+        if stop():
+            raise stop.error(f"The sweep was stopped and is not drawn; {target} is.")
+        bars(Progress("sweep", done, total))
+
+    images = rendering.sweep(values, on_step)
     save_sweep(target.with_name(f"{target.stem}-sweep.png"), images, [f"v = {value:g}" for value in values])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from ..errors import InputError
+from .console import put, put_json
 
 
 def export_model(
@@ -31,7 +31,7 @@ def export_model(
     from ..model.load import load_model
 
     for written in export_checkpoint(load_model(model, device="cpu", dtype="float32"), path, getattr(torch, dtype)):
-        typer.echo(f"Saved {written}")
+        put(f"Saved {written}")
 
 
 def info(json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False) -> None:
@@ -40,7 +40,7 @@ def info(json_: Annotated[bool, typer.Option("--json", help="print one JSON obje
 
     facts = collect()
     if json_:
-        typer.echo(json.dumps(facts))
+        put_json(facts)
         return
     for name, value in facts.items():
-        typer.echo(f"{name:>16}  {value}")
+        put(f"{name:>16}  {value}")

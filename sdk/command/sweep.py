@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from ..errors import InputError
 from .arguments import (
     AttentionOption,
     DeviceOption,
@@ -48,29 +46,26 @@ def sweep(
 ) -> None:
     """Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop."""
     from ..batch.grid import cells, parse_axis, run_grid
-    from ..picture.files import check_writable
+    from ..picture.files import check_writable, make_folder
 
     asked, _, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     axes = [parse_axis(text) for text in vary or ()]
     cells(axes, asked.settings)  # a wrong value is refused before the model loads
     folder = Path(output_dir or beside(image, "-sweep"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The output folder {folder} cannot be made ({error.strerror}).") from None
-    check_writable(folder / "table.csv")
+    check_writable(make_folder(folder) / "table.csv")
 
     from ..editor import Editor
     from ..model.load import load_model
     from ..model.memory import memory_errors
-    from .console import ProgressBars, interruptible
+    from .console import ProgressBars, put, put_json, say
+    from .stopping import interruptible
 
     bars = ProgressBars(quiet)
 
     def announce(number: int, total: int, varied: dict[str, Any]) -> None:
         bars.close()
         if not quiet:
-            typer.echo(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()), err=True)
+            say(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()))
 
     with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
         with memory_errors():
@@ -82,11 +77,11 @@ def sweep(
         finally:
             bars.close()
     if json_:
-        typer.echo(json.dumps({"folder": str(folder), "rows": rows}))
+        put_json({"folder": str(folder), "rows": rows})
         return
     for row in rows:
         varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)
         spent = "" if row["error"] else f"{row['updates']} updates  {row['seconds']:.1f} s"
         outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {spent}"
-        typer.echo(f"{varied}  {outcome}")
-    typer.echo(f"Saved {folder / 'table.csv'}, table.json and contact.png")
+        put(f"{varied}  {outcome}")
+    put(f"Saved {folder / 'table.csv'}, table.json and contact.png")

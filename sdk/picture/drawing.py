@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..request import Drag
-from .files import write_atomically
+from .files import write_picture
 
 _HANDLE, _TARGET, _LINE = (230, 40, 60), (40, 90, 230), (255, 255, 255)
 _LABEL_HEIGHT = 26
@@ -67,16 +67,12 @@ def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str])
     """A strip of labelled thumbnails at `path` (.png), and a GIF of them that goes there and back beside it."""
     small = [thumbnail(np.array(image.convert("RGB"))) for image in images]
     sheet = Image.fromarray(strip(small, labels))
-    write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+    write_picture(path, sheet, "PNG")
     frames = [Image.fromarray(image) for image in small]
-    there_and_back = [*frames, *frames[-2:0:-1]]
-
-    def write(temporary: Path) -> None:
-        there_and_back[0].save(
-            temporary, format="GIF", save_all=True, append_images=there_and_back[1:], duration=120, loop=0
-        )
-
-    return path, write_atomically(path.with_suffix(".gif"), write)
+    there_and_back = [*frames[1:], *frames[-2:0:-1]]
+    animation = path.with_suffix(".gif")
+    write_picture(animation, frames[0], "GIF", save_all=True, append_images=there_and_back, duration=120, loop=0)
+    return path, animation
 
 
 def save_trajectory(
@@ -94,11 +90,7 @@ def save_trajectory(
         frames.append(Image.fromarray(drawn))
     frames.append(Image.fromarray(result))
     durations = [80] * len(trajectory) + [2000]
-
-    def write(temporary: Path) -> None:
-        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-
-    return write_atomically(path, write)
+    return write_picture(path, frames[0], "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def _dot(image: np.ndarray, point: Sequence[float], colour: tuple[int, int, int]) -> None:

@@ -1,0 +1,92 @@
+"""What cannot be written: one sentence that names the file, nothing left behind, and no other output lost with it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from dragtext import sdk
+from dragtext.sdk.errors import LONGEST
+from dragtext.sdk.picture.drawing import save_sweep, save_trajectory
+from dragtext.sdk.picture.files import check_writable, make_folder, save_image, write_atomically
+from PIL import Image
+from safetensors.torch import save_file
+
+resource = pytest.importorskip("resource", reason="Windows has no limit on a file's size")
+
+NOISE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond 4 kB; the same errors as on a full disk, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def save_array(path):
+    with path.open("wb") as file:
+        np.savez_compressed(file, noise=NOISE)
+
+
+PICTURE = Image.fromarray(NOISE)
+WRITERS = {
+    "o.png": lambda path: save_image(PICTURE, path),
+    "o.jpg": lambda path: save_image(PICTURE, path),
+    "o.webp": lambda path: save_image(PICTURE, path),
+    "o-sweep.png": lambda path: save_sweep(path, [PICTURE, PICTURE], ["a", "b"]),
+    "o.gif": lambda path: save_trajectory(path, NOISE, NOISE, np.ones((3, 1, 2)), [(9, 9)]),
+    "o.npz": lambda path: write_atomically(path, save_array),
+    "o.safetensors": lambda path: write_atomically(path, lambda t: save_file({"noise": torch.from_numpy(NOISE)}, t)),
+    "o.json": lambda path: write_atomically(path, lambda t: t.write_text(json.dumps(NOISE.tolist()))),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path, full_disk):
+    path = tmp_path / name
+    path.write_text("of yesterday")
+    with pytest.raises(sdk.InputError, match=r"cannot be written \(File too large\)") as caught:
+        WRITERS[name](path)
+    assert str(path) in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert path.read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_folder_that_has_gone(name, tmp_path):
+    with pytest.raises(sdk.InputError, match="cannot be written"):
+        WRITERS[name](tmp_path / "gone" / name)
+
+
+def test_a_picture_too_large_for_its_format(tmp_path):
+    with pytest.raises(sdk.InputError, match=r"wide\.webp cannot be written"):
+        save_image(Image.new("RGB", (17000, 64)), tmp_path / "wide.webp")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("check", [check_writable, make_folder])
+def test_places_that_cannot_be(check, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(sdk.InputError, match="cannot be"):
+        check(tmp_path / "file" / "o.png")
+    with pytest.raises(sdk.InputError, match="cannot be"):
+        check(tmp_path / "zero\0" / "o.png")
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "o.json", lambda path: path.write_text(3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_sentences_stay_short():
+    text = str(sdk.InputError(f"The prompt is {'very ' * 300_000}long;\nmake it shorter."))
+    assert len(text) <= LONGEST
+    assert text.startswith("The prompt is very")
+    assert text.endswith("make it shorter.")
+    assert "\n" not in text
