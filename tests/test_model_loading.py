@@ -405,11 +405,9 @@ def test_truncated_file(kept: float, weights: dict[str, torch.Tensor], tmp_path:
     [
         (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], "LoRA"),
         (["unet.down_blocks.0.attentions.0.to_q.lora_A.weight"], "LoRA"),
-        (["encoder.down.0.block.0.conv1.weight", "decoder.up.0.block.0.conv1.weight"], "VAE"),
         (["weight", "bias"], "no Stable Diffusion"),
         (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "Stable Diffusion 3"),
         (["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "Flux"),
-        (["down_blocks.0.resnets.0.conv1.weight"], "folder"),
         (["control_model.input_blocks.0.0.weight"], "ControlNet"),
         (["conditioner.embedders.0.model.ln_final.weight"], "refiner"),
         (["conditioner.embedders.0.transformer.x", "conditioner.embedders.1.model.ln_final.weight"], "SDXL"),

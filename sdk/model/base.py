@@ -36,10 +36,11 @@ class UNetLayout:
     """Where the interventions go: the mid block and the four decoder stages, coarse to fine.
 
     encoder: all modules before the mid block that depend on latent, timestep and text only, in order.
+    mid: None in compressed models that have no mid block.
     """
 
     encoder: tuple[nn.Module, ...]
-    mid: nn.Module
+    mid: nn.Module | None
     stages: tuple[DecoderStage, DecoderStage, DecoderStage, DecoderStage]
 
 
@@ -83,7 +84,7 @@ class DiffusionModel(ABC):
         prediction_type: what the U-Net predicts.
         native_resolution: side in pixels of the square pictures that the model was made for.
         size_multiple: image sides must be multiples of this many pixels (8 for diffusers).
-        fingerprint: a string that changes when the weights change; part of every cache key.
+        fingerprint: a string that changes when the weights change, not with `dtype`; part of every cache key.
         name: short name for messages and metadata.
     """
 

@@ -1,146 +1,153 @@
-"""Single files in the original (LDM) key layout: what a file is, and the configs behind its shapes."""
+"""Single files: what a file is, and the configs behind the shapes of its weights.
+
+diffusers' own `from_single_file` was tried (0.42, offline, on the files of the tests). Given a folder with configs of
+the same shape it reads the two plain forms. Without one it looks for configs on the network, since it infers no shapes.
+It refuses wrapped names, EMA-only files, text encoders without `text_model` and files without an autoencoder as
+"weights missing", ends in "Cannot copy out of meta tensor" where one weight is missing, and loads NaN and scaled float8
+without a word. Its tables work in one direction only, and exporting needs the other. Hence this reader.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field
-from math import prod
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ModelError
 from .keys import CLIP_PREFIX, OPEN_CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
+from .parts import text_part, unet_part, vae_part
+from .weights import SUPPORTED, Weights
 
-SUPPORTED = "Stable Diffusion 1.x and 2.x checkpoints are supported"
-PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-MAX_HEADER = 100_000_000
 CLIP_WORDS = 49408
 LATENT_SCALE = 0.18215
-DTYPE_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
-
-
-@dataclass(frozen=True)
-class Header:
-    """The head of a safetensors file: the shape of every tensor by name, and the free metadata."""
-
-    shapes: dict[str, tuple[int, ...]]
-    metadata: dict[str, str] = field(default_factory=dict)
+QUANTISED = (
+    ".absmax",
+    ".quant_state.",
+    ".quant_map",
+    ".SCB",
+    ".qweight",
+    ".qzeros",
+    ".weight_scale_inv",
+    ".weight_packed",
+)
+LORAS = ("lora_", ".lora.", "lora_A.", ".hada_w1", ".lokr_w1", "lycoris_", ".oft_blocks", ".oft_diag", ".dora_scale")
+CONTROLS = ("control_model.", "controlnet_cond_embedding.", "input_hint_block.", "lllite_")
+ADAPTERS = ("ip_adapter.", "image_proj.", "motion_modules.", "adapter.body.")
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Keyword arguments for the configs of the three networks; generation 1 or 2 of Stable Diffusion."""
+    """What a checkpoint consists of.
 
+    weights: those of the three networks under the original names. generation: 1 or 2 of Stable Diffusion.
+    unet, vae, text: keyword arguments for the configs; vae is {} where a separate one is used. open_clip: the text
+    encoder has OpenCLIP's names, not transformers'.
+    """
+
+    weights: Weights
     generation: int
     unet: dict[str, Any]
     vae: dict[str, Any]
     text: dict[str, Any]
+    open_clip: bool
 
 
-def read_header(path: Path) -> Header:
-    """Read and check the head of a safetensors file; anything else is refused with the reason."""
-    with path.open("rb") as file:
-        start = file.read(64)
-        file.seek(0, 2)
-        size = file.tell()
-        if _is_pickle(path, start):
-            refuse_pickle(path)
-        if start.startswith(b"version https://git-lfs"):
-            _fail(path, "is a Git LFS pointer and not the weights; fetch the file itself with `git lfs pull`")
-        length = int.from_bytes(start[:8], "little")
-        if size < 10 or not start[8:].lstrip().startswith(b"{") or length > MAX_HEADER:
-            page = start.lstrip().lower().startswith((b"<!doc", b"<html"))
-            what = "a web page" if page else "something else"
-            _fail(path, f"is not a safetensors file but {what}; download the checkpoint again")
-        if 8 + length > size:
-            _fail(path, "is cut off inside its header; download the checkpoint again")
-        file.seek(8)
-        raw = file.read(length)
+def anatomy(weights: Weights, *, needs_vae: bool = True) -> Anatomy:
+    """Find the networks in the file, and their configs from the shapes; or say what the file is instead."""
+    _refuse_others(weights)
     try:
-        entries = json.loads(raw)
-        metadata = entries.pop("__metadata__", {})
-        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        broken = [
-            name
-            for name, entry in entries.items()
-            if (unit := DTYPE_BYTES.get(entry["dtype"]))
-            and entry["data_offsets"][1] - entry["data_offsets"][0] != unit * prod(entry["shape"])
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        _fail(path, "has a damaged safetensors header; download the checkpoint again")
-    if 8 + length + end > size:
-        missing = 8 + length + end - size
-        _fail(path, f"is cut off ({missing} bytes are missing); download the checkpoint again")
-    if broken:
-        _fail(path, f"has a damaged entry {broken[0]!r} in its header; download the checkpoint again")
-    return Header(shapes, metadata)
-
-
-def refuse_pickle(path: Path) -> NoReturn:
-    _fail(
-        path,
-        "holds pickled weights, and a pickle can run any code when it is opened; "
-        "use a .safetensors version of the model",
-    )
-
-
-def anatomy(path: Path, header: Header) -> Anatomy:
-    """Infer the three configs from the names and shapes of the weights, or say what the file is instead."""
-    _refuse_others(path, header.shapes)
-    try:
-        unet, linear = _unet_config(header.shapes)
-        text, open_clip = _text_config(header.shapes)
-        found = Anatomy(1 + open_clip, unet, _vae_config(header.shapes), text)
+        unet, vae, text = (find(weights.shapes) for find in (unet_part, vae_part, text_part))
+        named = weights.renamed({**unet, **(vae if needs_vae else {}), **text})
+        _refuse_parts(weights.label, named.shapes, bool(unet), bool(vae), bool(text), needs_vae)
+        unet_config, linear = _unet_config(named.shapes)
+        text_config, open_clip, hidden = _text_config(named.shapes)
+        vae_config = autoencoder_config(named.shapes) if needs_vae else {}
     except (KeyError, ValueError, IndexError) as error:
-        msg = f"{path.name} lacks weights that every Stable Diffusion has ({error}); {SUPPORTED}."
+        msg = f"{weights.label} lacks weights that every Stable Diffusion has ({error}); {SUPPORTED}."
         raise ModelError(msg) from error
-    if text["vocab_size"] != CLIP_WORDS:
-        _fail(path, f"has a vocabulary of {text['vocab_size']} words, not CLIP's; give a diffusers folder")
-    unet["upcast_attention"] = linear and found.generation == 2
-    return found
+    if text_config["vocab_size"] != CLIP_WORDS:
+        words = text_config["vocab_size"]
+        raise ModelError(f"{weights.label} has a vocabulary of {words} words, not CLIP's; give a diffusers folder.")
+    # By what the networks are, not by what they are called: converters give the text encoder of 2.x the names of 1.x.
+    second = open_clip or linear or hidden == 1024
+    text_config |= {"hidden_act": "gelu", "pad_token_id": 0} if second else {}
+    unet_config["upcast_attention"] = linear and second
+    return Anatomy(named, 1 + second, unet_config, vae_config, text_config, open_clip)
 
 
-def _refuse_others(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+def separate_autoencoder(weights: Weights) -> tuple[Weights, dict[str, Any]]:
+    """A file's autoencoder, alone or in a checkpoint, under the original names, and its config from the shapes."""
+    if any("conditioner.embedders." in name or "double_blocks." in name for name in weights.shapes):
+        raise ModelError(
+            f"{weights.label} belongs to another kind of model; use an autoencoder of Stable Diffusion 1.x or 2.x."
+        )
+    try:
+        named = weights.renamed(vae_part(weights.shapes))
+        if not named.files:
+            raise ModelError(f"{weights.label} holds no autoencoder; give --vae a file or folder with one.")
+        return named, autoencoder_config(named.shapes)
+    except (KeyError, ValueError, IndexError) as error:
+        raise ModelError(f"{weights.label} is no autoencoder of Stable Diffusion ({error}); use another.") from error
+
+
+def _refuse_others(weights: Weights) -> None:
     """Name the kinds of model that people mistake for a Stable Diffusion 1.x or 2.x checkpoint."""
+    names = weights.shapes
 
-    def has(part: str) -> bool:
-        return any(part in name for name in shapes)
+    def has(*parts: str) -> bool:
+        return any(part in name for name in names for part in parts)
 
-    entry = shapes.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
     kind = None
-    if has("lora_") or has(".lora.") or has("lora_A."):
+    if has(*QUANTISED):
+        kind = "quantised (nf4, int8 or the like), which only some programs can read; use a float16 version"
+    elif has(*LORAS):
         kind = "a LoRA, which changes a model and is none itself"
+    elif has(*CONTROLS):
+        kind = "a ControlNet, which steers a model and is none itself"
+    elif has(*ADAPTERS):
+        kind = "an adapter, which changes a model and is none itself"
     elif has("double_blocks."):
         kind = "a Flux checkpoint"
     elif has("joint_blocks."):
         kind = "a Stable Diffusion 3 checkpoint"
     elif has("conditioner.embedders.0.") and not has("conditioner.embedders.1."):
         kind = "an SDXL refiner"
-    elif has("conditioner.embedders.") or (has("label_emb.") and not has("cond_stage_model.")):
+    elif has("conditioner.embedders.", "add_embedding.") or (has("label_emb.") and not text_part(names)):
         kind = "an SDXL checkpoint"
-    elif has("control_model.") or has("controlnet_cond_embedding."):
-        kind = "a ControlNet"
-    elif entry and len(entry) > 1 and entry[1] == 9:
-        kind = "an inpainting checkpoint"
-    elif entry and len(entry) > 1 and entry[1] != 4:
-        kind = f"a checkpoint with {entry[1]} input channels (depth or instruction model)"
-    elif has("label_emb."):
-        kind = "an unCLIP checkpoint"
-    elif "down_blocks.0.resnets.0.conv1.weight" in shapes:
-        kind = "one part of a diffusers folder; give the path of the folder"
-    elif entry is None and (has("decoder.up.") or has("decoder.up_blocks.")):
-        kind = "an autoencoder (VAE) alone"
-    elif entry is None:
-        kind = "no Stable Diffusion checkpoint"
-    elif not has(VAE_PREFIX):
-        kind = "a checkpoint without its autoencoder"
-    elif not has("cond_stage_model."):
-        kind = "a checkpoint without its text encoder"
+    elif has("emb_params") or (
+        len(names) < 4 and all(len(shape) < 3 for shape in names.values()) and has("<", "clip_")
+    ):
+        kind = "a textual inversion, a word for a model and none itself"
     if kind:
-        msg = f"{path.name} is {kind}; {SUPPORTED}."
-        raise ModelError(msg)
+        raise ModelError(f"{weights.label} is {kind}; {SUPPORTED}.")
+
+
+def _refuse_parts(
+    label: str, shapes: dict[str, tuple[int, ...]], unet: bool, vae: bool, text: bool, needs_vae: bool
+) -> None:
+    """Say which of the three networks a file lacks, or what the U-Net is made for."""
+    entry = shapes.get(f"{UNET_PREFIX}input_blocks.0.0.weight", (0, 4))
+    kind, way_out = None, SUPPORTED
+    if len(entry) > 1 and entry[1] == 9:
+        kind = "an inpainting checkpoint"
+    elif len(entry) > 1 and entry[1] != 4:
+        kind = f"a checkpoint with {entry[1]} input channels (depth or instruction model)"
+    elif any(name.startswith(f"{UNET_PREFIX}label_emb.") for name in shapes):
+        kind = "an unCLIP checkpoint"
+    elif not unet and vae and not text:
+        kind, way_out = "an autoencoder (VAE) alone", "give it as --vae (`vae=`) beside a checkpoint"
+    elif not unet and text:
+        kind = "a checkpoint without its U-Net" if vae else "a text encoder alone"
+    elif not unet:
+        kind = "no Stable Diffusion checkpoint"
+    elif not text and not vae:
+        kind, way_out = "a U-Net alone", "give a whole checkpoint, or the diffusers folder that it is a part of"
+    elif not text:
+        kind, way_out = "a checkpoint without its text encoder", "use a version that has it, or a diffusers folder"
+    elif not vae and needs_vae:
+        kind, way_out = "a checkpoint without its autoencoder", "give one with --vae FILE (in Python `vae=`)"
+    if kind:
+        raise ModelError(f"{label} is {kind}; {way_out}.")
 
 
 def _unet_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bool]:
@@ -178,7 +185,7 @@ def _unet_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bo
     return config, linear
 
 
-def _vae_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def autoencoder_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     encoder = f"{VAE_PREFIX}encoder."
     block = re.compile(re.escape(encoder) + r"down\.(\d+)\.block\.(\d+)\.")
     found = [(int(m[1]), int(m[2])) for name in shapes if (m := block.match(name))]
@@ -196,25 +203,22 @@ def _vae_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     }
 
 
-def _text_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bool]:
-    """Config of the text encoder, and whether it is OpenCLIP's (Stable Diffusion 2.x)."""
+def _text_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bool, int]:
+    """Config of the text encoder, whether it has OpenCLIP's names, and its width."""
     open_clip = f"{OPEN_CLIP_PREFIX}token_embedding.weight" in shapes
     if open_clip:
         prefix = f"{OPEN_CLIP_PREFIX}transformer.resblocks."
         token = f"{OPEN_CLIP_PREFIX}token_embedding.weight"
         position, hidden = f"{OPEN_CLIP_PREFIX}positional_embedding", "0.mlp.c_fc.weight"
     else:
-        start = CLIP_PREFIX
-        if f"{start}final_layer_norm.weight" not in shapes:  # some early checkpoints leave `text_model` out
-            start = start.removesuffix("text_model.")
-        prefix = f"{start}encoder.layers."
-        token = f"{start}embeddings.token_embedding.weight"
-        position, hidden = f"{start}embeddings.position_embedding.weight", "0.mlp.fc1.weight"
+        prefix = f"{CLIP_PREFIX}encoder.layers."
+        token = f"{CLIP_PREFIX}embeddings.token_embedding.weight"
+        position, hidden = f"{CLIP_PREFIX}embeddings.position_embedding.weight", "0.mlp.fc1.weight"
     layers = 1 + max(int(n.removeprefix(prefix).split(".")[0]) for n in shapes if n.startswith(prefix))
     words, width = shapes[token]
-    if open_clip and layers != 23:
-        # Stable Diffusion 2.x reads the penultimate layer; a file with 23 has already lost the last one.
-        layers -= 1
+    # Stable Diffusion 2.x reads the penultimate layer. A file with 23 has lost the last one already, and those with
+    # transformers' names mostly have, too.
+    layers -= (layers != 23) if open_clip else (width == 1024 and layers == 24)
     config = {
         "vocab_size": words,
         "hidden_size": width,
@@ -228,15 +232,4 @@ def _text_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bo
         "eos_token_id": CLIP_WORDS - 1,
         "pad_token_id": 0 if open_clip else CLIP_WORDS - 1,
     }
-    return config, open_clip
-
-
-def _is_pickle(path: Path, start: bytes) -> bool:
-    """By suffix or by content: torch writes a zip archive, older versions a bare pickle (protocol 2 to 5)."""
-    bare = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:9] != b"{"
-    return path.suffix.lower() in PICKLE_SUFFIXES or start.startswith(b"PK\x03\x04") or bare
-
-
-def _fail(path: Path, what: str) -> NoReturn:
-    msg = f"{path.name} {what}."
-    raise ModelError(msg)
+    return config, open_clip, width

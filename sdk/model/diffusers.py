@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from ..errors import InputError, ModelError
 from .base import DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
 from .convolution import fast_convolutions
+from .weights import Samples, sample
 
 logger = logging.getLogger(__name__)
 
 Attention = Literal["sdpa", "xformers"]
 PROMPT_TOKENS = 75
 TEXT_LENGTH = PROMPT_TOKENS + 2
-FINGERPRINT_SAMPLES = 64
 
 
 class DiffusersModel(DiffusionModel):
@@ -30,6 +31,8 @@ class DiffusersModel(DiffusionModel):
     tokenizer: CLIPTokenizer. The modules are taken over: moved to `device`, converted, frozen.
     alphas_cumprod: (1000,), as `scaled_linear_alphas` gives them.
     dtype: precision of the U-Net; the text encoder and the autoencoder always compute in float32.
+    samples: of the weights of U-Net, autoencoder and text encoder before they were converted, for the fingerprint; None
+        takes them from the modules as they are given.
     """
 
     def __init__(
@@ -45,11 +48,14 @@ class DiffusersModel(DiffusionModel):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         attention: Attention = "sdpa",
+        samples: Sequence[Samples] | None = None,
     ) -> None:
         _check_parts(unet, vae, text_encoder)
         if prediction_type not in get_args(PredictionType):
             msg = f"The model predicts {prediction_type!r}; only epsilon and v_prediction are supported."
             raise ModelError(msg)
+        # Before any conversion, so that a model has one fingerprint in whatever precision it computes.
+        samples = samples or [_samples(module) for module in (unet, vae, text_encoder)]
         self.device, self.dtype = torch.device(device), dtype
         self.unet = _place(unet, self.device, dtype)
         # Stable Diffusion's autoencoder leaves the range of float16 on some images and then decodes to black.
@@ -65,10 +71,10 @@ class DiffusersModel(DiffusionModel):
         self.name = name
         first, second, third, last = (DecoderStage(block, (block,)) for block in unet.up_blocks)
         encoder = (unet.conv_in, *unet.down_blocks)
-        self.layout = UNetLayout(encoder, unet.mid_block, (first, second, third, last))
+        self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), (first, second, third, last))
         set_attention(unet, attention)
         self._convolutions = fast_convolutions(unet)
-        self.fingerprint = _fingerprint(self)
+        self.fingerprint = _fingerprint(self, samples)
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
         # Filled on the device: a Python number given to the U-Net would be copied there, and waited for.
@@ -181,12 +187,16 @@ def _check_parts(unet: Any, vae: Any, text_encoder: Any) -> None:
     raise ModelError(msg)
 
 
-def _fingerprint(model: DiffusersModel) -> str:
+def _samples(module: nn.Module) -> Samples:
+    return {name: sample(weight) for name, weight in module.named_parameters()}
+
+
+def _fingerprint(model: DiffusersModel, samples: Sequence[Samples]) -> str:
     """32 hex digits from up to 64 evenly spaced values of every weight tensor, and what else matters.
 
-    Taken from the weights in memory, so it is the same for the same weights in another file, format or
-    process, and differs between precisions. Training or merging changes practically every value, so samples
-    are enough; an edit of one single weight may go unnoticed. One transfer per module from the device.
+    Taken from the weights as they are stored, so it is the same for the same weights in another file, format, process
+    or precision. Training or merging changes practically every value, so samples are enough; an edit of one single
+    weight may go unnoticed.
     """
     digest = hashlib.sha256()
     facts = [model.prediction_type, model.latent_scale, model.alphas_cumprod.sum().item()]
@@ -196,12 +206,10 @@ def _fingerprint(model: DiffusersModel) -> str:
         model.text_encoder.config.num_attention_heads,
     ]
     digest.update(json.dumps(facts).encode())
-    for module in modules:
-        samples = []
+    for module, taken in zip(modules, samples, strict=True):
         # Sorted: a converted file may have stored them in another order.
-        for _, weight in sorted(module.named_parameters()):
+        weights = sorted(module.named_parameters())
+        for _, weight in weights:
             digest.update(str(tuple(weight.shape)).encode())
-            flat = weight.detach().reshape(-1)
-            samples.append(flat[:: max(1, flat.numel() // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES])
-        digest.update(torch.cat(samples).float().cpu().numpy().tobytes())
+        digest.update(torch.cat([taken[name] for name, _ in weights]).cpu().numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -1,7 +1,8 @@
 """Names of the weights: diffusers' layout against the original (LDM) layout of single-file checkpoints.
 
 Each `*_names` function takes the names of one component in diffusers' layout and returns {diffusers name:
-original name}. One table serves both directions: loading looks its weights up by it, exporting renames by it.
+original name}. One table serves both directions: loading looks its weights up by it, exporting renames by it. Raises
+ValueError for a U-Net that the original layout cannot hold.
 """
 
 from __future__ import annotations
@@ -32,7 +33,18 @@ _UNET_RESNET = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+_VAE_ATTENTION = {
+    "group_norm": "norm",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "to_out.0": "proj_out",
+    # as older diffusers wrote them
+    "query": "q",
+    "key": "k",
+    "value": "v",
+    "proj_attn": "proj_out",
+}
 _OPEN_CLIP = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
@@ -71,7 +83,10 @@ def unet_names(names: Iterable[str]) -> dict[str, str]:
             return f"{UNET_PREFIX}{owner}.{_UNET_RESNET[part]}.{kind}"
         return UNET_PREFIX + original
 
-    return {name: rename(name) for name in names}
+    renamed = {name: rename(name) for name in names}
+    if len(set(renamed.values())) < len(renamed):
+        raise ValueError("the U-Net's stages have different numbers of blocks")
+    return renamed
 
 
 def vae_names(names: Iterable[str]) -> dict[str, str]:

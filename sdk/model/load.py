@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from ..errors import DragTextError, InputError, ModelError, NotEnoughMemoryError
 from .base import DiffusionModel, PredictionType
 from .folder import load_folder
+from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
+from .quiet import quiet_libraries
 from .single_file import load_file
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -30,11 +33,13 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     attention: str = "sdpa",
     prediction_type: PredictionType | None = None,
+    vae: str | Path | None = None,
 ) -> DiffusionModel:
     """Load a Stable Diffusion 1.x or 2.x model.
 
-    source: a diffusers folder, or a single `.safetensors` file in the original layout; None is the small
-        model that comes with this package.
+    source: a diffusers folder, or a single `.safetensors` file in the original layout or with diffusers' names; a name
+        on the Hugging Face hub ("owner/model") or a folder of the hub's cache, if it was downloaded before; None is
+        the small model that comes with this package.
     device: "cpu", "cuda", "cuda:1", "mps", ...; None takes CUDA if there is one, otherwise the CPU.
     dtype: precision of the U-Net: "float32", "float16" or "bfloat16" (or torch's own); None means float16 on
         CUDA and float32 elsewhere.
@@ -42,6 +47,8 @@ def load_model(
     prediction_type: overrides what the files say. The weights of a single file cannot tell; without this
         argument the order is: `<checkpoint>.yaml` beside it, a mark inside the file (metadata
         `modelspec.prediction_type`, or a tensor `v_pred`), then epsilon for 1.x and a probe for 2.x.
+    vae: another autoencoder, used instead of the model's: a single file, the folder `vae` of a diffusers model or the
+        model's folder, or a name on the hub. Needed for a checkpoint that has none.
 
     Raises InputError for arguments and paths that cannot be used, ModelError for files that cannot.
     """
@@ -53,33 +60,57 @@ def load_model(
     if attention not in ("sdpa", "xformers"):
         msg = f"`attention` is {attention!r}, but must be 'sdpa' or 'xformers'."
         raise InputError(msg)
-    path = _path(EMBEDDED if source is None else source)
+    path, name = _find(EMBEDDED if source is None else source, "model")
+    separate = None if vae is None else _find(vae, "vae")[0]
     options = {"device": device, "dtype": dtype, "attention": attention}
     load = load_folder if path.is_dir() else load_file
     try:
-        return load(path, prediction_type, options)
+        with quiet_libraries():
+            return load(path, name, prediction_type, separate, options)
     except DragTextError:
         raise
     except (MemoryError, torch.cuda.OutOfMemoryError) as error:
         msg = f"There is not enough memory on {device} for {path.name}; use a smaller model or dtype."
         raise NotEnoughMemoryError(msg) from error
     except Exception as error:  # whatever a damaged file makes diffusers, transformers or safetensors raise
+        _say_if_no_temporary_folder()
         reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         msg = f"{path.name} cannot be loaded ({reason}); download the model again."
         raise ModelError(msg) from error
 
 
-def _path(source: str | Path) -> Path:
+def _find(source: str | Path, what: str) -> tuple[Path, str]:
+    """Where a model or an autoencoder is on the disk, and what to call it."""
     try:
         path = Path(source).expanduser().absolute()  # absolute, so that "." has a name
         found = path.exists()
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{str(source)[:80]!r} is not a path; give a diffusers folder or a .safetensors file."
         raise InputError(msg) from error
-    if not found:
-        msg = f"There is no model at {source}."
+    if found and is_cache_entry(path):
+        return snapshot(path), model_name(path)
+    if found:
+        return path, path.resolve().name if path.is_dir() else path.stem
+    text = str(source)
+    if cached := cached_model(text):
+        return cached, text.split("/")[-1]
+    if NAME.match(text) and not path.parent.exists():
+        msg = (
+            f"There is no {what} at {text}, and the hub's cache in {cache_folder()} holds no model of that name; "
+            f"download it first, for example with `hf download {text}`."
+        )
         raise InputError(msg)
-    return path
+    msg = f"There is no {what} at {source}."
+    raise InputError(msg)
+
+
+def _say_if_no_temporary_folder() -> None:
+    """torch asks for a folder for temporary files while diffusers is imported; its absence is no fault of the model."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        msg = "No temporary folder can be written, and torch needs one; set TMPDIR to a folder that can."
+        raise InputError(msg) from None
 
 
 def _device(device: str | torch.device | None) -> torch.device:

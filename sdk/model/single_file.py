@@ -1,110 +1,100 @@
-"""Load a model from a single safetensors file in the original (LDM) key layout."""
+"""Load a model from a single safetensors file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from ..errors import ModelError
 from .base import PredictionType
-from .checkpoint import LATENT_SCALE, SUPPORTED, Header, anatomy, read_header
+from .checkpoint import LATENT_SCALE, anatomy
 from .keys import clip_names, open_clip_names, unet_names, vae_names
 from .vocabulary import clip_tokenizer
+from .weights import Weights, fill
 
 if TYPE_CHECKING:
     from .diffusers import DiffusersModel
 
 
-def load_file(path: Path, prediction_type: PredictionType | None, options: dict[str, Any]) -> DiffusersModel:
-    header = read_header(path)
-    found = anatomy(path, header)
+def load_file(
+    path: Path, name: str, prediction_type: PredictionType | None, vae: Path | None, options: dict[str, Any]
+) -> DiffusersModel:
+    """name: what the model is called. vae: file or folder whose autoencoder is used instead of the checkpoint's."""
+    weights = Weights.of(path.name, [path])
+    found = anatomy(weights, needs_vae=vae is None)
+    sidecar = _sidecar(path)
+    scale, heads = sidecar["scale_factor"], _heads(sidecar)
+    found.vae["scaling_factor"] = scale
+    if heads:
+        found.unet["attention_head_dim"] = heads
 
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    from .autoencoder import load_autoencoder
     from .diffusers import DiffusersModel, scaled_linear_alphas
 
-    sidecar = _sidecar(path)
-    found.vae["scaling_factor"] = sidecar.get("scale_factor", LATENT_SCALE)
+    device = options["device"]
     with torch.device("meta"):
         unet = UNet2DConditionModel(**found.unet)
-        vae = AutoencoderKL(**found.vae)
         text = CLIPTextModel(CLIPTextConfig(**found.text))
-    text_names = clip_names if found.generation == 1 else open_clip_names
-    _fill(unet, unet_names(unet.state_dict()), path, options["dtype"], options["device"])
-    _fill(vae, vae_names(vae.state_dict()), path, torch.float32, options["device"])
-    _fill(text, text_names(text.state_dict()), path, torch.float32, options["device"])
-    prediction_type = prediction_type or _stated_prediction(header, sidecar)
+    text_names = open_clip_names if found.open_clip else clip_names
+    samples = [fill(unet, unet_names(unet.state_dict()), found.weights, options["dtype"], device)]
+    if vae is None:
+        with torch.device("meta"):
+            autoencoder = AutoencoderKL(**found.vae)
+        samples.append(fill(autoencoder, vae_names(autoencoder.state_dict()), found.weights, torch.float32, device))
+    else:
+        autoencoder, values = load_autoencoder(vae, scale, device)
+        samples.append(values)
+    samples.append(fill(text, text_names(text.state_dict()), found.weights, torch.float32, device))
+    prediction_type = prediction_type or _stated_prediction(weights, sidecar)
     if prediction_type is None:
         prediction_type = _probe_prediction(unet) if found.generation == 2 else "epsilon"
+    # Files say little about the size they were made for, but of 2.x only those of 768 pixels predict v.
+    size = 768 if found.generation == 2 and prediction_type == "v_prediction" else 512
+    unet.register_to_config(sample_size=(_stated_size(weights, sidecar) or size) // 8)
     return DiffusersModel(
         unet,
-        vae,
+        autoencoder,
         text,
         clip_tokenizer("<|endoftext|>" if found.generation == 1 else "!"),
-        alphas_cumprod=scaled_linear_alphas(zero_terminal_snr="ztsnr" in header.shapes),
+        alphas_cumprod=scaled_linear_alphas(zero_terminal_snr="ztsnr" in weights.shapes),
         prediction_type=prediction_type,
-        name=path.stem,
+        name=name,
+        samples=samples,
         **options,
     )
 
 
-def _fill(
-    module: nn.Module,
-    names: Mapping[str, str | tuple[str, int | None]],
-    path: Path,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> None:
-    """Replace the weights of a module made on the meta device by those in the file, converted one at a time.
-
-    So there is never more in memory than the finished module and one tensor.
-    """
-    from safetensors import safe_open
-
-    weights: dict[str, Tensor] = {}
-    with safe_open(str(path), framework="pt", device="cpu") as file:
-        available = set(file.keys())
-        for name, empty in module.state_dict().items():
-            if name.endswith("position_ids"):  # a constant that older transformers save and newer ones do not
-                weights[name] = torch.arange(empty.shape[-1], device=device)[None]
-                continue
-            found = names[name]
-            original, third = (found, None) if isinstance(found, str) else found
-            if original not in available:  # some early checkpoints leave `text_model` out
-                original = original.replace("transformer.text_model.", "transformer.")
-            if original not in available:
-                msg = f"{path.name} lacks the weight {original}; download the checkpoint again."
-                raise ModelError(msg)
-            tensor = file.get_tensor(original)
-            if third is not None:
-                tensor = tensor.chunk(3)[third]
-            # One layout's matrices are the other's 1x1 convolutions.
-            shape, expected = ([side for side in t.shape if side != 1] for t in (tensor, empty))
-            if shape != expected or not tensor.is_floating_point():
-                kind = str(tensor.dtype).removeprefix("torch.")
-                msg = f"{path.name} has a {kind} weight {original} of shape {tuple(tensor.shape)}; {SUPPORTED}."
-                raise ModelError(msg)
-            # A copy in any case: the file is mapped into memory and may be replaced during the model's life.
-            weights[name] = tensor.reshape(empty.shape).to(device, dtype, copy=True)
-    module.load_state_dict(weights, assign=True)
-    for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta and name.endswith("position_ids"):
-            owner = module.get_submodule(name.rpartition(".")[0])
-            owner.position_ids = torch.arange(buffer.shape[-1], device=device)[None]
-
-
-def _stated_prediction(header: Header, sidecar: dict[str, Any]) -> PredictionType | None:
+def _stated_prediction(weights: Weights, sidecar: dict[str, Any]) -> PredictionType | None:
     """What the yaml beside a checkpoint, its metadata or a marker weight say that the U-Net predicts."""
-    said = sidecar.get("parameterization") or header.metadata.get("modelspec.prediction_type", "")
-    if str(said).lower() in ("v", "v_prediction", "v_pred") or "v_pred" in header.shapes:
+    said = sidecar.get("parameterization") or weights.metadata.get("modelspec.prediction_type", "")
+    if str(said).lower() in ("v", "v_prediction", "v_pred") or "v_pred" in weights.shapes:
         return "v_prediction"
     return "epsilon" if str(said).lower() in ("eps", "epsilon") else None
+
+
+def _stated_size(weights: Weights, sidecar: dict[str, Any]) -> int | None:
+    """Side in pixels of the pictures that a file was made for, from its metadata or the yaml beside it."""
+    if said := re.match(r"\s*(\d{2,4})(?:\s*x\s*\d+)?\s*$", str(weights.metadata.get("modelspec.resolution", ""))):
+        return int(said[1])
+    size = sidecar.get("image_size")
+    # The published yaml files say 64 latent cells for 512 and for 768 pixels alike.
+    return 8 * size if isinstance(size, int) and 8 <= size <= 256 and size != 64 else None
+
+
+def _heads(sidecar: dict[str, Any]) -> int | None:
+    """The number of attention heads where the yaml gives one; shapes do not tell it."""
+    try:
+        heads = sidecar["unet_config"]["params"].get("num_heads")
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return heads if isinstance(heads, int) and heads > 0 else None
 
 
 @torch.no_grad()
@@ -122,10 +112,10 @@ def _probe_prediction(unet: Any) -> PredictionType:
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
-    """`model.params` of `name.yaml` beside `name.safetensors`, a convention of A1111; {} without one."""
+    """`model.params` of `name.yaml` beside `name.safetensors`, a convention of A1111; without one the usual scale."""
     sidecar = path.with_suffix(".yaml")
     if not sidecar.is_file():
-        return {}
+        return {"scale_factor": LATENT_SCALE}
     import yaml
 
     try:

@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import gzip
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 MERGES = Path(__file__).parent / "assets" / "clip_merges.txt.gz"
+START, END = "<|startoftext|>", "<|endoftext|>"
+_PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def clip_tokenizer(pad_token: str) -> Any:
-    """OpenAI's CLIP tokenizer (a CLIPTokenizer of 49408 words) from the merges that come with this package.
+    """OpenAI's CLIP tokenizer (49408 words) from the merges that come with this package; made in memory.
 
     pad_token: "<|endoftext|>" in Stable Diffusion 1.x, "!" in 2.x.
     """
-    from transformers import CLIPTokenizer
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
 
+    vocabulary, merges = clip_vocabulary()
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab=vocabulary,
+            merges=[tuple(merge.split(" ")) for merge in merges],
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
+            unk_token=END,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (END, vocabulary[END]), (START, vocabulary[START]), trim_offsets=False, add_prefix_space=False
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=77,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=pad_token,
+    )
+
+
+def clip_vocabulary() -> tuple[dict[str, int], list[str]]:
+    """{word: number} of all 49408 words, and the merges in their order."""
     merges = gzip.decompress(MERGES.read_bytes()).decode("utf-8").splitlines()[1:]
     symbols = _byte_symbols()
     words = symbols + [f"{symbol}</w>" for symbol in symbols] + [merge.replace(" ", "") for merge in merges]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    with tempfile.TemporaryDirectory() as folder:
-        vocab = json.dumps({word: index for index, word in enumerate(words)}, ensure_ascii=False)
-        Path(folder, "vocab.json").write_text(vocab, encoding="utf-8")
-        Path(folder, "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-        config = {
-            "tokenizer_class": "CLIPTokenizer",
-            "model_max_length": 77,
-            "do_lower_case": True,
-            "bos_token": "<|startoftext|>",
-            "eos_token": "<|endoftext|>",
-            "unk_token": "<|endoftext|>",
-            "pad_token": pad_token,
-        }
-        Path(folder, "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return {word: index for index, word in enumerate([*words, START, END])}, merges
 
 
 def _byte_symbols() -> list[str]:
