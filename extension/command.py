@@ -20,6 +20,9 @@ def ui(
     model: Annotated[
         Optional[str], typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
     ] = None,
+    vae: Annotated[
+        Optional[str], typer.Option(help="another autoencoder: a .safetensors file or diffusers folder [the model's]")
+    ] = None,
     port: Annotated[int, typer.Option(help="port to listen on")] = 7870,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 is the whole network")] = "127.0.0.1",
     api: Annotated[bool, typer.Option("--api", help="also serve the HTTP API, /dragtext/v1")] = False,
@@ -52,6 +55,7 @@ def ui(
         has_public_api=api,
         device=device,
         dtype=dtype,
+        vae=vae,
     )
     serve(Jobs(standalone), host, port)
 

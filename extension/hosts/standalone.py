@@ -20,7 +20,7 @@ from .preparation import gradients_allowed
 
 
 class Standalone(Host):
-    """model: as for `load_model`, loaded by the first edit; output: folder for results; options: by name, over the
+    """model, vae: as for `load_model`, loaded by the first edit; output: folder for results; options: by name, over the
     defaults; has_public_api: whether the HTTP API is there."""
 
     name = "DragText"
@@ -35,9 +35,10 @@ class Standalone(Host):
         has_public_api: bool = False,
         device: str | None = None,
         dtype: str | None = None,
+        vae: str | None = None,
     ) -> None:
         self.has_public_api = has_public_api
-        self._source, self._device, self._dtype = model, device, dtype
+        self._source, self._device, self._dtype, self._vae = model, device, dtype, vae
         self._output = output
         self._accounts = accounts or Accounts({}, {})
         self._options = dict(options or {})
@@ -52,7 +53,7 @@ class Standalone(Host):
     @contextmanager
     def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
         if self._model is None:
-            self._model = load_model(self._source, device=self._device, dtype=self._dtype)
+            self._model = load_model(self._source, device=self._device, dtype=self._dtype, vae=self._vae)
         with gradients_allowed():
             yield self._model
 

@@ -27,7 +27,11 @@ RequestOption = Annotated[
     Optional[str], typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
 ]
 ModelOption = Annotated[
-    Optional[str], typer.Option(help="diffusers folder or .safetensors checkpoint [the embedded model]")
+    Optional[str],
+    typer.Option(help="diffusers folder, .safetensors checkpoint, or downloaded hub model [the embedded model]"),
+]
+VaeOption = Annotated[
+    Optional[str], typer.Option(help="another autoencoder: a .safetensors file or diffusers folder [the model's]")
 ]
 DeviceOption = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
 DtypeOption = Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")]

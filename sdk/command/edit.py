@@ -22,6 +22,7 @@ from .arguments import (
     QuietOption,
     RequestOption,
     SweepOption,
+    VaeOption,
     beside,
     parse_at,
     parse_sweep,
@@ -39,6 +40,7 @@ def edit(
     mask: MaskOption = None,
     request: RequestOption = None,
     model: ModelOption = None,
+    vae: VaeOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     attention: AttentionOption = "sdpa",
@@ -80,7 +82,8 @@ def edit(
     bars, writing = ProgressBars(quiet), Attempts()
     with interruptible() as stop:
         with memory_errors():
-            editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
+            loaded_model = load_model(model, device=device, dtype=dtype, attention=attention, vae=vae)
+            editor = Editor(loaded_model, image, asked.prompt)
         try:
             result = editor.drag(
                 asked.drags,
@@ -116,6 +119,7 @@ def edit(
 def render(
     state: Annotated[str, typer.Argument(help="what `dragtext edit --save-state` wrote")],
     model: ModelOption = None,
+    vae: VaeOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     output: Annotated[Optional[str], typer.Option("--output", "-o", help="[STATE-rendered.png]")] = None,
@@ -141,7 +145,7 @@ def render(
     bars, writing = ProgressBars(quiet), Attempts()
     with interruptible(immediately=True) as stop:
         with memory_errors():
-            saved = open_result(state, load_model(model, device=device, dtype=dtype))
+            saved = open_result(state, load_model(model, device=device, dtype=dtype, vae=vae))
         try:
             with writing.attempt():
                 save_image(saved.at(*point), target, saved.request)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from ..errors import InputError
+from .arguments import ModelOption, VaeOption
 from .console import put, put_json
 
 
 def export_model(
     output: Annotated[str, typer.Argument(help="where to write NAME.safetensors, with NAME.yaml and NAME-clip/")],
-    model: Annotated[Optional[str], typer.Option(help="diffusers folder [the embedded model]")] = None,
+    model: ModelOption = None,
+    vae: VaeOption = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32, of the written weights")] = "float16",
 ) -> None:
     """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
@@ -30,7 +32,8 @@ def export_model(
     from ..model.export import export_checkpoint
     from ..model.load import load_model
 
-    for written in export_checkpoint(load_model(model, device="cpu", dtype="float32"), path, getattr(torch, dtype)):
+    loaded = load_model(model, device="cpu", dtype="float32", vae=vae)
+    for written in export_checkpoint(loaded, path, getattr(torch, dtype)):
         put(f"Saved {written}")
 
 

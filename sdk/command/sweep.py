@@ -19,6 +19,7 @@ from .arguments import (
     PromptOption,
     QuietOption,
     RequestOption,
+    VaeOption,
     beside,
     read_inputs,
     setting_options,
@@ -36,6 +37,7 @@ def sweep(
     mask: MaskOption = None,
     request: RequestOption = None,
     model: ModelOption = None,
+    vae: VaeOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     attention: AttentionOption = "sdpa",
@@ -69,7 +71,8 @@ def sweep(
 
     with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
         with memory_errors():
-            editor = Editor(load_model(model, device=device, dtype=dtype, attention=attention), image, asked.prompt)
+            loaded_model = load_model(model, device=device, dtype=dtype, attention=attention, vae=vae)
+            editor = Editor(loaded_model, image, asked.prompt)
         try:
             rows = run_grid(
                 editor, asked, mask_array, axes, folder, on_cell=announce, on_progress=bars, should_stop=should_stop

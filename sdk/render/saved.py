@@ -95,8 +95,8 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
         model = load_model(model)
     if model.fingerprint != metadata.get("fingerprint"):
         raise InputError(
-            f"{path.name} was made with the model {metadata.get('model')}, not with {model.name}; give that model "
-            "in the same precision."
+            f"{path.name} was made with the model {metadata.get('model')}, not with these weights of {model.name}; "
+            "give that model, with the same vae."
         )
     try:
         frame = Frame(**{name: tuple(value) for name, value in json.loads(metadata["frame"]).items()})
