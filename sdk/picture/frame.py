@@ -20,6 +20,7 @@ from ..request import Drag, Point
 
 LATENT_FACTOR = 8
 MIN_MODEL_SIDE = 64
+SEAM = 4.0  # pixels beyond the mask over which an edit fades out, up to twice as many where it is enlarged
 ROOM, MIN_ROOM, MIN_BOX = 0.35, 24.0, 96.0  # around drags and mask: share of their extent, pixels; least side, pixels
 
 
@@ -133,30 +134,40 @@ class Frame:
         padded = cv2.copyMakeBorder(part, 0, tall - height, 0, wide - width, cv2.BORDER_REPLICATE)
         return torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 127.5 - 1
 
+    def part_from_model(self, image: Tensor) -> np.ndarray:
+        """(1, 3, H', W') in [0, 1] to the box's (h, w, 3) uint8; truncated, not rounded (ALGORITHMS 1.1.6)."""
+        cropped = image[0, :, : self.work[0], : self.work[1]]
+        part = (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
+        return part if self.work == self.box_size else _resize(part, self.box_size)
+
     def image_from_model(
         self, image: Tensor, original: np.ndarray | None = None, mask: np.ndarray | None = None
     ) -> np.ndarray:
-        """(1, 3, H', W') in [0, 1] to HxWx3 uint8; truncated, not rounded (ALGORITHMS 1.1.6).
+        """(1, 3, H', W') in [0, 1] to HxWx3 uint8.
 
-        Where only a scaled or cropped part was worked on, it is pasted into `original` (H, W, 3) with soft edges, and
-        with `mask` only where that allows a change; everything outside the box keeps its bytes.
+        Without `original`, what was worked on as it is. With it (H, W, 3), pasted into that with soft edges: a box that
+        is part of the picture, and with `mask` only where that allows a change. All else keeps its bytes.
         """
-        cropped = image[0, :, : self.work[0], : self.work[1]]
-        part = (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
-        if self.is_whole or original is None:
+        part = self.part_from_model(image)
+        share = None if original is None else self.share(mask)
+        if original is None or share is None:
             return part
         top, left, bottom, right = self.box
-        part = _resize(part, self.box_size)
-        share = self._blend(mask)[..., None]
-        result = original.copy()
         here = original[top:bottom, left:right]
-        mixed = here + share * (part.astype(np.float32) - here)
-        result[top:bottom, left:right] = np.where(share > 0, np.clip(np.rint(mixed), 0, 255), here).astype(np.uint8)
+        mixed = np.clip(np.rint(here + share[..., None] * (part.astype(np.float32) - here)), 0, 255)
+        result = original.copy()
+        result[top:bottom, left:right] = np.where(share[..., None] > 0, mixed, here).astype(np.uint8)
         return result
 
-    def _blend(self, mask: np.ndarray | None) -> np.ndarray:
-        """(height, width) of the box, 0..1: how much of the new picture is taken."""
+    def share(self, mask: np.ndarray | None) -> np.ndarray | None:
+        """(height, width) of the box, float32 0..1: how much of the edited picture is taken; None is all of it.
+
+        1 inside the mask (H, W), 0 from a few pixels outside it on; rises softly from those edges of the box that are
+        not the picture's own.
+        """
         top, left, bottom, right = self.box
+        if mask is None and self.box == (0, 0, *self.image):
+            return None
         height, width = self.box_size
         edge = max(2.0, 0.06 * min(height, width))
 
@@ -171,22 +182,56 @@ class Frame:
         rows = ramp(height, top == 0, bottom == self.image[0])
         share = rows[:, None] * ramp(width, left == 0, right == self.image[1])[None]
         if mask is not None:
-            # The latent's cells are coarse: a change reaches about one cell beyond the mask.
-            reach = int(np.ceil(LATENT_FACTOR / min(self.scale)))
-            soft = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.float32)
-            soft = cv2.dilate(soft, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-            share = share * cv2.blur(soft, (reach, reach))
+            # Where the work is enlarged again its pixels are coarse, and a seam as narrow as usual would show.
+            seam = float(np.clip(SEAM / min(self.scale), SEAM, 2 * SEAM))
+            outside = (np.asarray(mask)[top:bottom, left:right] <= 0).astype(np.uint8)
+            if outside.any():
+                away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                share = share * np.clip(1 - away / seam, 0, 1)
         return share
 
-    def mask_to_model(self, mask: np.ndarray) -> Tensor:
-        """HxW mask to (1, 1, h, w) of 0 and 1; the padding may not change."""
+    def mask_to_model(self, mask: np.ndarray, drags: Sequence[Drag] = (), *, published: bool | None = None) -> Tensor:
+        """HxW mask, positive = may change, to (1, 1, h, w) float32 of 0 and 1; the padding may not change.
+
+        A latent cell is editable where the mask covers at least half of what it shows of the picture; so are the cells
+        of the handles, and those of targets on the mask. A mask too thin to cover half of any cell gets the cells it
+        covers best, if a quarter. published: the two nearest resizes of the published code instead, which by default
+        serve where the picture is worked on as it is.
+        """
         top, left, bottom, right = self.box
-        part = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.uint8)
-        if self.work != self.box_size:
-            part = cv2.resize(part, self.work[::-1], interpolation=cv2.INTER_NEAREST)
-        padded = np.zeros(self.padded, np.uint8)
-        padded[: self.work[0], : self.work[1]] = part
-        return mask_to_latent(padded, self.grid, self.latent)
+        part = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.float32)
+        if self.is_whole if published is None else published:
+            if self.work != self.box_size:
+                part = cv2.resize(part, self.work[::-1], interpolation=cv2.INTER_NEAREST)
+            padded = np.zeros(self.padded, np.float32)
+            padded[: self.work[0], : self.work[1]] = part
+            return mask_to_latent(padded, self.grid, self.latent)
+        rows, cols = (
+            _overlaps(cells, LATENT_FACTOR / scale, length)
+            for cells, scale, length in zip(self.latent, self.scale, self.box_size)
+        )
+        covered = rows @ part @ cols.T / np.maximum(rows.sum(axis=1)[:, None] * cols.sum(axis=1)[None], 1e-6)
+        most = float(covered.max())
+        editable = covered >= (0.5 if most >= 0.5 else max(0.25, most / 2)) - 1e-4
+        for cell in self._cells(drags, part > 0):
+            editable[cell] = True
+        return torch.from_numpy(editable.astype(np.float32))[None, None]
+
+    def _cells(self, drags: Sequence[Drag], part: np.ndarray) -> list[tuple[int, int]]:
+        """Latent cells (row, col) of the handles, and of the targets that lie on the mask's part (h, w) in the box."""
+        (top, left, _, _), (down, across) = self.box, self.scale
+        handles, targets = self.to_grid(drags)
+        per_cell = np.array(self.grid) / np.array(self.latent)
+        cells = []
+        for drag, *places in zip(drags, handles, targets):
+            for kind, ((x, y), place) in enumerate(zip((drag.source, drag.target), places)):
+                row, col = np.clip((round(y) - top, round(x) - left), 0, np.array(part.shape) - 1)
+                if kind == 0 or part[row, col]:
+                    # Rounding to the feature grid may cross into the next cell; the drag needs both.
+                    pixel = np.array([(y - top) * down, (x - left) * across]) / LATENT_FACTOR
+                    for cell in (pixel, place / per_cell):
+                        cells.append(tuple(int(v) for v in np.clip(np.floor(cell), 0, np.array(self.latent) - 1)))
+        return cells
 
     def check_points(self, drags: Sequence[Drag]) -> None:
         """Raise InputError for a point off the image."""
@@ -223,6 +268,12 @@ class Frame:
     def pixels_per_cell(self) -> float:
         """Pixels of the user's image per feature-grid pixel."""
         return self.padded[0] / self.grid[0] / self.scale[0]
+
+
+def _overlaps(cells: int, size: float, length: int) -> np.ndarray:
+    """(cells, length) float32: how much of each pixel each cell of `size` pixels covers, from 0 on."""
+    start, pixel = np.arange(cells)[:, None] * size, np.arange(length)[None]
+    return np.clip(np.minimum(start + size, pixel + 1) - np.maximum(start, pixel), 0, None).astype(np.float32)
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
