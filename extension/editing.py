@@ -15,7 +15,6 @@ from ..sdk.editor import Editor
 from ..sdk.errors import DragTextError, InputError
 from ..sdk.model import cache
 from ..sdk.model.memory import memory_errors
-from ..sdk.picture.reading import to_pil
 from ..sdk.result import PHASES, EditResult, Progress
 from .hosts.base import Host, Notice
 from .infotext import write_infotext
@@ -86,11 +85,9 @@ class Editing:
                 log.warning(job.note)
 
     def _editor(self, job: Job, model: Any) -> Editor:
-        rgb, alpha = job.picture.rgb, job.picture.alpha
-        seen = (rgb.shape, rgb.tobytes(), b"" if alpha is None else alpha.tobytes())
-        key = cache.make_key(model.fingerprint, *seen, job.request.prompt)
+        key = cache.make_key(model.fingerprint, job.picture.fingerprint, job.request.prompt)
         with self._lock:
-            editor = self._editors.pop(key, None) or Editor(model, to_pil(rgb, alpha), job.request.prompt)
+            editor = self._editors.pop(key, None) or Editor(model, job.picture, job.request.prompt)
             self._editors[key] = editor
             while len(self._editors) > KEPT_EDITORS:
                 self._editors.popitem(last=False)

@@ -50,7 +50,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                     undo_point = gr.Button("Remove last point", elem_id="dragtext_undo_point")
                     clear_points = gr.Button("Remove all points", elem_id="dragtext_clear_points")
                 mask = gr.Image(
-                    label="Mask, of the same size: what is not black may change (optional)",
+                    label="Mask, of the same size: what is brighter than half may change (optional)",
                     type="pil",
                     elem_id="dragtext_mask",
                 )

@@ -44,7 +44,10 @@ def edit_schema() -> dict[str, Any]:
         },
         "source_points": {"type": "array", "items": POINT, "description": "with target_points, in place of drags"},
         "target_points": {"type": "array", "items": POINT},
-        "mask": {**NULLABLE_TEXT, "description": "picture of the same size in base64; what is not black may change"},
+        "mask": {
+            **NULLABLE_TEXT,
+            "description": "picture of the same size in base64; what is brighter than half may change",
+        },
         "settings": settings_schema(),
         "wait": {"type": "boolean", "default": False, "description": "answer when it is finished, or after 10 minutes"},
         "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},

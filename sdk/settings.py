@@ -39,6 +39,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     crop: Literal["none", "auto"] = Field(
         default="none", description="auto: edit only a padded box around drags and mask, and paste it back"
     )
+    composite: bool = Field(
+        default=True,
+        description="with a mask, give every byte outside it back as it was, and protect what it covers less than "
+        "half; off is the published behaviour, where an edit changes the rest of the picture a little too",
+    )
     steps: int | None = Field(default=None, ge=1, le=2000, description="most updates of the drag loop")
     lr: float | None = Field(default=None, gt=0, le=10, description="Adam step size of the latent")
     text_lr: float = Field(default=0.004, gt=0, le=1, description="Adam step size of the text embedding")

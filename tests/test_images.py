@@ -124,7 +124,7 @@ def test_damaged_bytes_never_raise_anything_else(rgb):
 
 @pytest.mark.parametrize("value", [1, 128, 255])
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_any_positive_mask_value_counts(value, channel):
+def test_mask_values_above_the_middle_count(value, channel):
     colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     colours[3:9, 5:20, channel] = value
     expected = colours.max(axis=-1) > 0
@@ -137,9 +137,10 @@ def test_any_positive_mask_value_counts(value, channel):
 
 def test_sixteen_bit_mask(tmp_path):
     deep = np.zeros((HEIGHT, WIDTH), np.uint16)
-    deep[2, 3], deep[4, 5] = 1, 65535
+    deep[2, 3], deep[4, 5], deep[6, 7] = 300, 65535, 32768
     Image.fromarray(deep).save(tmp_path / "mask.png")
-    assert np.array_equal(load_mask(tmp_path / "mask.png", (HEIGHT, WIDTH)), deep > 0)
+    for source in (tmp_path / "mask.png", deep, deep.astype(np.int32)):
+        assert np.argwhere(load_mask(source, (HEIGHT, WIDTH))).tolist() == [[4, 5], [6, 7]]
 
 
 BAD_MASKS = {

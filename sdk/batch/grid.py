@@ -19,6 +19,7 @@ from ..errors import DragTextError, InputError, InterruptedEditError
 from ..picture.drawing import contact_sheet, thumbnail
 from ..picture.files import write_atomically, write_picture
 from ..picture.masks import mask_to_uri
+from ..picture.reading import load_image
 from ..request import Request
 from ..settings import Settings, as_dict, make_settings, setting_names
 
@@ -140,8 +141,7 @@ def _write_tables(
     for row in rows:
         picture = np.zeros_like(pictures[0])
         if row["picture"]:
-            with Image.open(folder / row["picture"]) as image:
-                picture = thumbnail(np.array(image.convert("RGB")))
+            picture = thumbnail(load_image(folder / row["picture"]).visible)
         pictures.append(picture)
         labels.append(" ".join(f"{name} {row[name]}" for name in varied) + (" (failed)" if row["error"] else ""))
     write_picture(folder / "contact.png", Image.fromarray(contact_sheet(pictures, labels, columns)), "PNG")

@@ -22,7 +22,7 @@ PromptOption = Annotated[Optional[str], typer.Option(help="what the picture show
 DragOption = Annotated[
     Optional[list[str]], typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
 ]
-MaskOption = Annotated[Optional[str], typer.Option(help="picture of the same size; white may change")]
+MaskOption = Annotated[Optional[str], typer.Option(help="picture of that size; what is brighter than half may change")]
 RequestOption = Annotated[
     Optional[str], typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
 ]

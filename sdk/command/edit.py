@@ -83,7 +83,7 @@ def edit(
     with interruptible() as stop:
         with memory_errors():
             loaded_model = load_model(model, device=device, dtype=dtype, attention=attention, vae=vae)
-            editor = Editor(loaded_model, image, asked.prompt)
+            editor = Editor(loaded_model, loaded, asked.prompt)
         try:
             result = editor.drag(
                 asked.drags,

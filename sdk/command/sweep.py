@@ -50,7 +50,7 @@ def sweep(
     from ..batch.grid import cells, parse_axis, run_grid
     from ..picture.files import check_writable, make_folder
 
-    asked, _, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
+    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     axes = [parse_axis(text) for text in vary or ()]
     cells(axes, asked.settings)  # a wrong value is refused before the model loads
     folder = Path(output_dir or beside(image, "-sweep"))
@@ -72,7 +72,7 @@ def sweep(
     with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
         with memory_errors():
             loaded_model = load_model(model, device=device, dtype=dtype, attention=attention, vae=vae)
-            editor = Editor(loaded_model, image, asked.prompt)
+            editor = Editor(loaded_model, loaded, asked.prompt)
         try:
             rows = run_grid(
                 editor, asked, mask_array, axes, folder, on_cell=announce, on_progress=bars, should_stop=should_stop

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..request import Drag
 from .files import write_picture
+from .reading import load_image
 
 _HANDLE, _TARGET, _LINE = (230, 40, 60), (40, 90, 230), (255, 255, 255)
 _LABEL_HEIGHT = 26
@@ -65,7 +66,7 @@ def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: 
 
 def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str]) -> tuple[Path, Path]:
     """A strip of labelled thumbnails at `path` (.png), and a GIF of them that goes there and back beside it."""
-    small = [thumbnail(np.array(image.convert("RGB"))) for image in images]
+    small = [thumbnail(load_image(image).visible) for image in images]
     sheet = Image.fromarray(strip(small, labels))
     write_picture(path, sheet, "PNG")
     frames = [Image.fromarray(image) for image in small]

@@ -111,10 +111,15 @@ def _reason(error: Exception) -> str:
 
 def save_image(image: Image.Image, path: str | Path, request: Request | None = None) -> Path:
     """Write a picture by its suffix; a PNG carries the request. Raises InputError where that is impossible."""
-    path = check_output(path, "A" in image.getbands())
+    clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
+    path = check_output(path, clear)
+    if FORMATS[path.suffix.lower()] == "JPEG" and image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
     options: dict[str, Any] = {"PNG": {}, "JPEG": {"quality": 95}, "WEBP": {"quality": 95}}[
         FORMATS[path.suffix.lower()]
     ]
+    if image.info.get("icc_profile"):
+        options["icc_profile"] = image.info["icc_profile"]  # only PNG would take it by itself
     if request is not None and FORMATS[path.suffix.lower()] == "PNG":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_itxt(METADATA_KEY, request.to_json())

@@ -8,11 +8,11 @@ import logging
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..errors import InputError
 from .modes import split_alpha
-from .reading import open_picture
+from .reading import open_picture, upright
 
 log = logging.getLogger("dragtext")
 
@@ -79,7 +79,7 @@ def _of_picture(source: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     picture = open_picture(source, "mask", check)
     deep_png = picture.format == "PNG"
     try:
-        picture = ImageOps.exif_transpose(picture) or picture
+        picture = upright(picture)
         if picture.mode.startswith("I") or picture.mode == "F":
             return np.array(picture), None
         colours, alpha, _ = split_alpha(picture, deep_png)
@@ -106,10 +106,10 @@ def _with_alpha(bright: np.ndarray, opaque: np.ndarray) -> np.ndarray:
     if seen.all() or not seen.any():
         if not np.array_equal(bright, opaque):
             log.warning(
-                "The mask's shape was read from its transparency, since its colours show none: what is opaque may change."
+                "The mask's shape was read from its transparency, as its colours have none: what is opaque may change."
             )
         return opaque
-    log.warning("The mask has shapes in its colours and in its transparency: what is both bright and opaque may change.")
+    log.warning("The mask has shapes in its colours and its transparency: what is both bright and opaque may change.")
     return bright & opaque
 
 

@@ -8,9 +8,7 @@ from PIL import Image
 _CLIPPED = 16.0  # floats up to here are meant as 0..1: on a scale of 0..255 there would be nothing to see
 
 
-def split_alpha(
-    picture: Image.Image, deep_png: bool = False
-) -> tuple[Image.Image, np.ndarray | None, tuple[str, ...]]:
+def split_alpha(picture: Image.Image, deep_png: bool = False) -> tuple[Image.Image, np.ndarray | None, tuple[str, ...]]:
     """(picture in mode L, RGB or CMYK, alpha (H, W) uint8 or None, sentences for the user).
 
     deep_png: the picture comes from a PNG, where more than eight bits are always sixteen.

@@ -26,7 +26,12 @@ class Placement:
 
 
 def frame_of(
-    size: tuple[int, int], settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None, native: int, multiple: int
+    size: tuple[int, int],
+    settings: Settings,
+    drags: Sequence[Drag],
+    mask: np.ndarray | None,
+    native: int,
+    multiple: int,
 ) -> Frame:
     """What part of a picture of `size` (height, width) is worked on, and how large.
 
@@ -50,8 +55,8 @@ def place(
 ) -> Placement:
     """The frame of an edit, see `frame_of`, in which its drags are worth steps.
 
-    A drag shorter than `reach_distance` has arrived before it began. Where neither crop nor resolution was asked for and
-    that would end the edit at once, or comes from scaling the picture down, the part around the drags is worked on
+    A drag shorter than `reach_distance` has arrived before it began. Where neither crop nor resolution was asked for
+    and that would end the edit at once, or comes from scaling the picture down, the part around the drags is worked on
     instead, at the model's size. Single short drags hold their points in place. Raises InputError where all are short.
     """
     frame = frame_of(size, settings, drags, mask, native, multiple)
@@ -70,8 +75,8 @@ def place(
         frame, settings, short = closer, cropped, still
     elif settings.crop == "none" and settings.resolution is None and not frame.is_whole:
         notes.append(
-            f"The picture has {size[1]}x{size[0]} pixels; all of it is worked on at about {native}x{native} and enlarged "
-            "again. crop='auto' (--crop auto) changes only the part around the drags."
+            f"The picture has {size[1]}x{size[0]} pixels; all of it is worked on at about {native}x{native} and "
+            "enlarged again. crop='auto' (--crop auto) changes only the part around the drags."
         )
     reach = _reach(settings) * frame.pixels_per_cell
     if len(short) == len(drags):
@@ -84,8 +89,8 @@ def place(
     if short:
         more = f" (and {len(short) - 1} more)" if len(short) > 1 else ""
         notes.append(
-            f"{_apart(short[0])}{more}, within the reach_distance of {reach:.3g} px here, so it is held in place and not "
-            "dragged."
+            f"{_apart(short[0])}{more}, within the reach_distance of {reach:.3g} px here, so it is held in place "
+            "and not dragged."
         )
     return Placement(frame, settings, (*notes, *_point_notes(frame, drags, mask)))
 
@@ -98,8 +103,8 @@ def _point_notes(frame: Frame, drags: Sequence[Drag], mask: np.ndarray | None) -
         before = first.setdefault(tuple(handle), index)
         if before != index and not np.array_equal(targets[before], targets[index]):
             notes.append(
-                f"The handles {show(drags[before].source)} and {show(drags[index].source)} are one point at this working "
-                "size and are pulled to two targets; drop one, or use crop='auto' (--crop auto)."
+                f"The handles {show(drags[before].source)} and {show(drags[index].source)} are one point at this "
+                "working size and are pulled to two targets; drop one, or use crop='auto' (--crop auto)."
             )
             break
     if mask is None:

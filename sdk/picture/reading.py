@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -27,8 +28,8 @@ log = logging.getLogger("dragtext")
 MIN_SIDE = 64
 MAX_PIXELS = 64_000_000  # what the model works on is scaled down anyway; below Pillow's own alarm
 MAX_FILE_BYTES = 256 * 2**20
-# The one list of formats that are read anywhere, as Pillow names them. Its other decoders are seldom used, little tested
-# and, for EPS, start another program. AVIF and HEIF are read where Pillow or a plug-in of it can.
+# The one list of formats that are read anywhere, as Pillow names them. Its other decoders are seldom used, little
+# tested and, for EPS, start another program. AVIF and HEIF are read where Pillow or a plug-in of it can.
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 _OTHERS = {
     b"%!PS": "EPS or PostScript",
@@ -70,6 +71,14 @@ class LoadedImage:
         return self.rgb if self.own is None else self.own
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Changes with everything that is seen or written back of it."""
+        digest = hashlib.sha256(repr(self.rgb.shape).encode())
+        for part in (self.numbers, self.alpha, self.profile):
+            digest.update(b"-" if part is None else hashlib.sha256(part).digest())
+        return digest.hexdigest()
+
+    @cached_property
     def backdrop(self) -> tuple[int, int, int] | None:
         """The one colour that stands behind a cut-out while it is edited; None for all other pictures."""
         if self.alpha is None or not is_cutout(self.alpha):
@@ -97,7 +106,7 @@ def load_image(source: Any) -> LoadedImage:
     notes = _frames_note(picture)
     profile, deep_png = picture.info.get("icc_profile"), picture.format == "PNG"
     try:
-        picture = ImageOps.exif_transpose(picture) or picture
+        picture = upright(picture)
         colours, alpha, more = split_alpha(picture, deep_png)
         read = read_colours(colours, profile)
     except _DECODING as error:
@@ -142,6 +151,8 @@ def open_picture(source: Any, what: str, check: Callable[[int, int], None] | Non
             picture = Image.open(file, formats=formats)
             if check is not None:
                 check(*picture.size)
+            with suppress(*_DECODING):  # older Pillows cannot read it any more once a TIFF is loaded
+                picture.getexif()
             picture.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{name} has too many pixels; resize it to at most 64 megapixels first.") from None
@@ -150,6 +161,14 @@ def open_picture(source: Any, what: str, check: Callable[[int, int], None] | Non
     except _DECODING as error:
         raise InputError(f"{name} cannot be read ({error}); it may be damaged, save it again.") from None
     return picture
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """As its EXIF orientation says."""
+    try:
+        return ImageOps.exif_transpose(picture) or picture
+    except AttributeError:  # a TIFF that a caller has loaded and an older Pillow closed
+        return picture
 
 
 def check_size(width: int, height: int) -> None:

@@ -42,9 +42,7 @@ def fill_behind(rgb: np.ndarray, alpha: np.ndarray, behind: tuple[int, int, int]
         return rgb
     if hidden.all():
         return np.full_like(rgb, 128)
-    _, labels = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, labels = cv2.distanceTransformWithLabels(hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     colours = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     colours[labels[~hidden]] = rgb[~hidden]
     filled = rgb.copy()
@@ -58,8 +56,8 @@ def cut_out(
     """Colours (h, w, 3) and alpha (h, w), uint8, of an edited cut-out.
 
     edited, before: (h, w, 3) uint8, both on the colour `behind`; alpha: (h, w), of before. Where the edit changed
-    nothing to speak of, alpha stays. Elsewhere it follows from how far the edited picture differs from the backdrop: the
-    ground that a subject left becomes transparent, and where it went opaque.
+    nothing to speak of, alpha stays. Elsewhere it follows from how far the edited picture differs from the backdrop:
+    the ground that a subject left becomes transparent, and where it went opaque.
     """
     ground = np.array(behind, np.float32)
     new = edited.astype(np.float32)

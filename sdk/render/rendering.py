@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from ..model.exclusive import exclusive, plain_torch
 from ..model.memory import memory_errors
 from ..model.schedule import TimeGrid
 from ..model.taps import low_rank_adapter
+from ..picture.composing import compose
 from ..picture.frame import Frame
-from ..picture.reading import to_pil
+from ..picture.reading import LoadedImage
 from ..settings import ResolvedSettings
 from .denoise import denoise
 
@@ -40,8 +42,8 @@ class Rendering:
 
     level: index into the timesteps where the plain denoise takes over. latent_before, latent_after: (1, 4, h, w)
     float32 at that level, of the original and of the edit. bottleneck: DragNoise's mid-block output, else None.
-    text_before, text_after: (1, 77, D). identity: the LoRA of the picture. original: (H, W, 3) uint8; alpha, mask:
-    (H, W) or None. All tensors lie on the CPU.
+    text_before, text_after: (1, 77, D). identity: the LoRA of the picture. original: (H, W, 3) uint8 as `profile`, an
+    ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. All tensors lie on the CPU.
     """
 
     model: DiffusionModel | None  # None while a host has its model back; `with_model` lends it again
@@ -57,6 +59,12 @@ class Rendering:
     original: np.ndarray
     alpha: np.ndarray | None
     mask: np.ndarray | None
+    profile: bytes | None = None
+
+    @cached_property
+    def picture(self) -> LoadedImage:
+        """The original."""
+        return LoadedImage.of_numbers(self.original, self.alpha, self.profile)
 
     def with_model(self, model: DiffusionModel | None) -> Rendering:
         """The same rendering on another instance of the same model, or on none, so that it keeps no model alive."""
@@ -88,8 +96,8 @@ class Rendering:
                     on_step(done, total)
 
     def compose(self, image: Tensor) -> Image.Image:
-        """(1, 3, H', W') in [0, 1] as a picture of the user's size."""
-        return to_pil(self.frame.image_from_model(image, self.original, self.mask), self.alpha)
+        """(1, 3, H', W') in [0, 1] as a picture of the user's size, the original where the mask allows no change."""
+        return compose(image, self.frame, self.picture, self.mask if self.settings.composite else None)
 
     @property
     def total_steps(self) -> int:

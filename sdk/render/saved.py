@@ -40,6 +40,8 @@ def save_state(rendering: Rendering, request: Request, path: str | Path) -> Path
     for name in ("alpha", "mask"):
         if getattr(rendering, name) is not None:
             tensors[name] = torch.from_numpy(getattr(rendering, name).astype(np.uint8))
+    if rendering.profile is not None:
+        tensors["profile"] = torch.frombuffer(bytearray(rendering.profile), dtype=torch.uint8)
     for place, (down, up) in rendering.identity.items():
         tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
     metadata = {
@@ -117,6 +119,7 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
             original=tensors["original"].numpy(),
             alpha=alpha,
             mask=mask,
+            profile=tensors["profile"].numpy().tobytes() if "profile" in tensors else None,
         )
         return SavedResult(Request.from_json(metadata["request"]), rendering)
     except (KeyError, ValueError, TypeError) as error:
