@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
+from .model import cache
 from .model.base import DiffusionModel
 from .model.load import load_model
 from .model.memory import memory_errors
-from .picture.frame import Frame, box_around
+from .picture.frame import Frame
 from .picture.masks import load_mask, mask_to_uri
+from .picture.placement import Placement, place
 from .picture.reading import load_image
 from .prepared import Prepared
 from .request import Drag, Request, make_drags
@@ -24,8 +26,6 @@ from .run import EditRun, Phases
 from .settings import Settings, make_settings
 
 log = logging.getLogger("dragtext")
-
-NATIVE_PIXELS = 1024 * 1024  # pictures up to this area are worked on at their own size
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
@@ -38,16 +38,17 @@ class Editor:
     A model serves one edit at a time: a drag waits while another thread, of this editor or another, works on its model.
     What torch is set to by the caller (no_grad, inference_mode, autocast, default type and device) does not matter.
 
-    model: from `load_model`; image: path, PIL image, HxWx3 (or x4) uint8 RGB array, or the bytes of a picture file;
-    prompt: what the image shows.
+    model: from `load_model`; image: path, PIL image, HxWx3 (or x4) uint8 RGB array, the bytes of a picture file, or a
+    `LoadedImage`; prompt: what the image shows.
     """
 
     def __init__(self, model: DiffusionModel, image: Any, prompt: str = "") -> None:
         self._model: DiffusionModel | None = model
         self._prompt = prompt
         self._loaded = load_image(image)
-        self._loaded.rgb.flags.writeable = False  # what is prepared belongs to this picture
-        self._prepared = Prepared(self._loaded.rgb, prompt)
+        for pixels in (self._loaded.rgb, self._loaded.visible):
+            pixels.flags.writeable = False  # what is prepared belongs to this picture
+        self._prepared = Prepared(self._loaded.visible, prompt)
 
     @property
     def prompt(self) -> str:
@@ -71,7 +72,9 @@ class Editor:
 
         drags: list of ((x0, y0), (x1, y1)) in pixels, of `Drag`, or the flat list [handle, target, ...]; or give
             source_points and target_points, two lists of equal length.
-        mask: HxW, path, PIL image or bytes; positive = may change. None lets everything change.
+        mask: HxW, path, PIL image or bytes, see `load_mask`; what is brighter than the middle may change, everything
+            else comes back byte for byte (but for a soft seam of a few pixels; see `Settings.composite`). None lets
+            everything change.
         settings, overrides: a `Settings`, and single settings by name that override it (`steps=40`).
         on_progress: called with a `Progress` for every unit of work. should_stop: polled between units; once it
             returns True the drag ends with the state reached so far (`stopped == "interrupted"`), and an edit that has
@@ -118,12 +121,11 @@ class Editor:
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
         mask_array = None if mask is None else load_mask(mask, size)
-        resolved = asked.resolve()
-        frame = self.frame(resolved, pairs, mask_array)
-        if mask_array is not None and not frame.mask_to_model(mask_array).any():
+        placement = self._place(asked, pairs, mask_array)
+        if mask_array is not None and not placement.mask(mask_array).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
         request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
-        return EditRun(Phases(self.model, self._prepared, self._loaded, request, resolved, frame, mask_array, trace))
+        return EditRun(Phases(self.model, self._prepared, self._loaded, request, placement, mask_array, trace))
 
     @property
     def model(self) -> DiffusionModel:
@@ -145,33 +147,25 @@ class Editor:
 
     @property
     def picture(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, what was opened; it cannot be written to."""
+        """(H, W, 3) uint8 sRGB, what was opened; it cannot be written to."""
         return self._loaded.rgb
 
     @property
     def fingerprint(self) -> str:
         """Changes with the picture, the prompt and the model."""
-        return self._prepared.fingerprint(self.model)
+        return cache.make_key(self._prepared.fingerprint(self.model), self._loaded.fingerprint)
 
     def frame(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Frame:
         """What part of the picture is worked on, and at what size."""
-        height, width = self._loaded.rgb.shape[:2]
-        box = box_around(drags, mask, (height, width)) if settings.crop == "auto" else (0, 0, height, width)
-        side = settings.resolution
-        if side is None and settings.crop == "auto":
-            side = self.model.native_resolution
-        elif side is None and height * width > NATIVE_PIXELS:
-            side = self.model.native_resolution
-            log.warning(
-                "The picture has %dx%d pixels; all of it is worked on at about %dx%d and enlarged again. "
-                "crop='auto' (--crop auto) changes only the part around the drags.",
-                width,
-                height,
-                side,
-                side,
-            )
-        pixels = None if side is None else side * side
-        return Frame.of(height, width, self.model.size_multiple, pixels=pixels, box=box)
+        return self._place(settings, drags, mask).frame
+
+    def _place(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Placement:
+        """Says what there is to say about it before any work."""
+        size, model = self._loaded.rgb.shape[:2], self.model
+        placement = place(size, settings.resolve(), drags, mask, model.native_resolution, model.size_multiple)
+        for note in placement.notes:
+            log.warning(note)
+        return placement
 
 
 def edit(

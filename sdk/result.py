@@ -117,17 +117,20 @@ class DragReport:
 class EditResult:
     """The outcome of an edit.
 
-    image: PIL image of exactly the input's size; RGBA with the input's alpha where it had one.
+    image: PIL image of exactly the input's size, in its colour space (`info["icc_profile"]`); RGBA where the input had
+        transparency, which moves along where a cut-out on an empty ground was dragged.
     drags: one report per drag. The final position is the tracker's belief, not a measurement.
     trajectory: (K, n, 2) float64, (x, y) pixels of the user's image at each iteration; the last row is the end.
     losses: K numbers. reached: all points within `reach_distance` of their targets.
-    stopped: why the loop ended: "reached", "steps" (all used), "stuck" (no point moves any more), "interrupted",
-        "diverged" (NaN; last good state kept).
+        Never true without a step.
+    stopped: why the loop ended: "reached", "steps" (all used), "stuck" (no point moves any more, or none could be told
+        from its surroundings and there was no step), "interrupted", "diverged" (NaN; last good state kept).
     rendering: what `at` and `sweep` draw from: both ends of the edit, latents and embeddings, on the CPU.
     request: prompt, drags, mask and settings as given; settings: the same with every default filled in.
     timings: seconds per phase (encode, identity, invert, drag, denoise with the decoding).
     peak_memory: bytes, of the device on CUDA and of the process elsewhere.
-    trace: only if asked for.
+    trace: only if asked for. notes: sentences for the user about the picture, the mask and where the drags are worked
+        on; they were logged as warnings before the work.
     """
 
     image: Image.Image
@@ -144,6 +147,7 @@ class EditResult:
     timings: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
     trace: Trace | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def text_before(self) -> Tensor:
@@ -188,6 +192,7 @@ class EditResult:
             "seed": self.settings.seed,
             "seconds": self.timings,
             "peak_memory_bytes": self.peak_memory,
+            "notes": list(self.notes),
         }
 
     def at(self, v: float, text: float | None = None) -> Image.Image:

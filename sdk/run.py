@@ -24,13 +24,13 @@ from .model.identity import IdentityWeights
 from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
 from .model.taps import low_rank_adapter, replace_mid
-from .picture.frame import Frame
-from .picture.reading import LoadedImage, to_pil
+from .picture.composing import compose
+from .picture.placement import Placement
+from .picture.reading import LoadedImage
 from .prepared import Prepared
 from .render.rendering import Rendering
 from .request import Drag, Request
 from .result import DragReport, EditResult, Progress, Step, Trace
-from .settings import ResolvedSettings
 
 
 class EditRun:
@@ -120,16 +120,16 @@ class Phases:
         prepared: Prepared,
         loaded: LoadedImage,
         request: Request,
-        settings: ResolvedSettings,
-        frame: Frame,
+        placement: Placement,
         mask: np.ndarray | None,
         trace: bool,
     ) -> None:
         self.model, self.stopped = model, False
         self._prepared, self._loaded, self._request = prepared, loaded, request
-        self._settings, self._frame, self._mask, self._trace = settings, frame, mask, trace
-        self._handles, self._targets = frame.to_grid(request.drags)
-        self._times = TimeGrid.of(settings.strength, settings.inference_steps)
+        self._placement, self._settings, self._frame = placement, placement.settings, placement.frame
+        self._mask, self._trace = mask, trace
+        self._handles, self._targets = self._frame.to_grid(request.drags)
+        self._times = TimeGrid.of(self._settings.strength, self._settings.inference_steps)
         self._clock = _Clock()
         self._turn: Turn | None = None
         self._step: Step | None = None
@@ -167,7 +167,7 @@ class Phases:
                     handles=self._handles,
                     targets=self._targets,
                     grid=frame.grid,
-                    mask=None if self._mask is None else frame.mask_to_model(self._mask).to(inverted),
+                    mask=self._latent_mask(inverted),
                     settings=settings,
                 )
                 self._clock.begin("drag")
@@ -179,6 +179,9 @@ class Phases:
                 (image,) = yield from _as_progress(drawing)
             self._clock.pause()
             return self._outcome(problem, steps, interrupted, rendering, image)
+
+    def _latent_mask(self, like: Tensor) -> Tensor | None:
+        return None if self._mask is None else self._placement.mask(self._mask, self._request.drags).to(like)
 
     def _drag(self, problem: DragProblem) -> Generator[Progress, None, tuple[list[Step], bool]]:
         """All steps that are to be kept, and whether the user stopped the loop."""
@@ -211,7 +214,7 @@ class Phases:
                 abar = alpha_bar(self.model, timestep)
                 _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
             image = self.model.decode(latent)
-        return to_pil(self._frame.image_from_model(image, self._loaded.rgb), None)
+        return compose(image, self._frame, self._loaded, self._mask if self._settings.composite else None)
 
     def _rendering(self, problem: DragProblem, last: Step, weights: IdentityWeights) -> Rendering:
         return Rendering(
@@ -225,24 +228,25 @@ class Phases:
             text_before=problem.text.embedding.cpu(),
             text_after=last.text.cpu(),
             identity={path: (down.cpu(), up.cpu()) for path, (down, up) in weights.items()},
-            original=self._loaded.rgb,
+            original=self._loaded.numbers,
             alpha=self._loaded.alpha,
             mask=self._mask,
+            profile=self._loaded.profile,
         )
 
     def _outcome(
         self, problem: DragProblem, steps: list[Step], interrupted: bool, rendering: Rendering, image: Image.Image
     ) -> EditResult:
-        last = steps[-1]
+        last, updates = steps[-1], sum(step.updated for step in steps)
         trajectory = self._frame.to_pixels(np.stack([step.handles for step in steps]))
         return EditResult(
             image=image,
             drags=_reports(self._request.drags, trajectory),
             trajectory=trajectory,
             losses=tuple(step.loss for step in steps if step.loss is not None),
-            reached=last.reached,
-            stopped=_ending(last, interrupted),
-            steps=sum(step.updated for step in steps),
+            reached=last.reached and updates > 0,
+            stopped=_ending(last, interrupted, updates),
+            steps=updates,
             rendering=rendering,
             request=self._request,
             settings=self._settings,
@@ -250,6 +254,7 @@ class Phases:
             timings=self._clock.seconds,
             peak_memory=peak_memory(self.model.device),
             trace=_trace(problem, steps) if self._trace else None,
+            notes=(*self._loaded.notes, *self._placement.notes),
         )
 
 
@@ -297,11 +302,12 @@ def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport,
     return tuple(reports)
 
 
-def _ending(last: Step, interrupted: bool) -> Any:
+def _ending(last: Step, interrupted: bool, updates: int) -> Any:
     if last.diverged:
         return "diverged"
     if last.reached:
-        return "reached"
+        # Where the first look already puts the points elsewhere, as on a picture of one colour, nothing was dragged.
+        return "reached" if updates else "stuck"
     if interrupted:
         return "interrupted"
     return "stuck" if last.stuck else "steps"

@@ -152,13 +152,6 @@ def test_the_result_tells_what_happened(model):
     assert result.request.settings.lr is None
 
 
-def test_a_drag_too_short_to_matter_arrives_at_once(model):
-    result = sdk.Editor(model, picture()).drag([((20, 20), (22, 20))], **FAST)
-    assert result.reached
-    assert result.stopped == "reached"
-    assert result.steps == 0
-
-
 def test_the_mask_protects_what_it_does_not_cover(model):
     """With a heavy background weight the unmasked latent moves less."""
     mask = np.zeros((70, 93), np.uint8)

@@ -174,5 +174,7 @@ def show_result(result: EditResult, output: str, as_json: bool) -> None:
         "interrupted": "interrupted",
         "diverged": "the loss became NaN, the last good state was kept; lower --lr",
     }[result.stopped]
+    if result.stopped == "stuck" and not result.steps:
+        ending = "nothing was dragged, since no handle stands out from its surroundings; put them on edges or details"
     seconds = sum(result.timings.values())
     put(f"{result.steps} steps in {seconds:.1f} s, {ending}. Saved {output}")

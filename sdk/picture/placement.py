@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from ..errors import InputError
 from ..request import Drag, Point
@@ -23,6 +24,10 @@ class Placement:
     frame: Frame
     settings: ResolvedSettings
     notes: tuple[str, ...]
+
+    def mask(self, mask: np.ndarray, drags: Sequence[Drag] = ()) -> Tensor:
+        """(H, W) of the picture as latent cells (1, 1, h, w), see `Frame.mask_to_model`."""
+        return self.frame.mask_to_model(mask, drags, published=not self.settings.composite)
 
 
 def frame_of(
