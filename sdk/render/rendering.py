@@ -109,9 +109,26 @@ class Rendering:
 
     def drawing(self, points: Sequence[tuple[float, float]]) -> Generator[tuple[int, int], None, list[Image.Image]]:
         """`sweep` as a generator of (steps done, steps in all) that returns the pictures. For who holds the model."""
+        return self._drawing(points, self.compose)
+
+    def _render(self, points: Sequence[tuple[float, float]], on_step: OnStep | None = None) -> list[Tensor]:
+        """What the model makes of each point, (1, 3, H', W') in [0, 1]: what published pictures are compared with."""
+        with closing(self._drawing(points, lambda image: image)) as drawing:
+            while True:
+                try:
+                    done, total = next(drawing)
+                except StopIteration as end:
+                    return end.value
+                if on_step:
+                    on_step(done, total)
+
+    def _drawing(
+        self, points: Sequence[tuple[float, float]], finish: Callable[[Tensor], Any]
+    ) -> Generator[tuple[int, int], None, list[Any]]:
+        """`drawing`, with `finish` for what becomes of each decoded image."""
         model = self.lent_model
         device = model.device
-        images: list[Image.Image] = []
+        images: list[Any] = []
         batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
         total = self.total_steps * len(batches)
         weights = {path: (down.to(device), up.to(device)) for path, (down, up) in self.identity.items()}
@@ -122,7 +139,7 @@ class Rendering:
                     for done, level in enumerate(levels, start=1):
                         latents = level
                         yield number * self.total_steps + done, total
-                images += [self.compose(model.decode(latent[None])) for latent in latents[-len(batch) :]]
+                images += [finish(model.decode(latent[None])) for latent in latents[-len(batch) :]]
         return images
 
     def _denoise(self, points: Sequence[tuple[float, float]]) -> tuple[Any, Tensor]:
