@@ -96,7 +96,7 @@ def _pairs(drags: Any) -> list[tuple[Any, Any]]:
 
 def _is_point(item: Any) -> bool:
     try:
-        return len(item) == 2 and all(isinstance(v, Real) for v in item)
+        return len(item) == 2 and all(isinstance(v, Real) and not isinstance(v, bool) for v in item)
     except TypeError:
         return False
 
@@ -104,7 +104,10 @@ def _is_point(item: Any) -> bool:
 def _point(item: Any) -> Point:
     if not _is_point(item):
         raise InputError(f"A point is (x, y) in pixels, not {item!r}.")
-    x, y = float(item[0]), float(item[1])
+    try:
+        x, y = float(item[0]), float(item[1])
+    except OverflowError:  # a whole number beyond what a float holds
+        x = y = math.inf
     if not (math.isfinite(x) and math.isfinite(y)):
         raise InputError(f"The point ({x}, {y}) is not finite; give pixel coordinates.")
     return x, y
@@ -143,16 +146,23 @@ class Request:
             data = json.loads(text)
         except ValueError as error:
             raise InputError(f"The request is not valid JSON ({error}).") from None
+        return cls.from_data(data)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Request:
+        """The same from the dict that the JSON is."""
         if not isinstance(data, dict):
             raise InputError("The request must be a JSON object with prompt, drags, mask and settings.")
         known = {"prompt", "drags", "points", "source_points", "target_points", "mask", "settings"}
-        unknown = sorted(set(data) - known)
+        unknown = sorted(map(str, set(data) - known))
         if unknown:
             raise InputError(f"Unknown request field '{unknown[0]}'; the fields are: {', '.join(sorted(known))}.")
         prompt, mask = data.get("prompt") or "", data.get("mask")
         settings = data.get("settings") or {}
         if not isinstance(prompt, str) or not (mask is None or isinstance(mask, str)):
             raise InputError("In the request, prompt and mask must be text.")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise InputError("In the request, the prompt holds half a character (a lone surrogate); write it again.")
         if not isinstance(settings, dict):
             raise InputError("In the request, settings must be an object of name and value.")
         drags = data.get("drags", data.get("points"))

@@ -6,8 +6,9 @@ Nothing here loads a model: whatever is wrong is said before that.
 from __future__ import annotations
 
 import inspect
+import logging
+import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -17,6 +18,8 @@ from ..errors import InputError
 from ..request import Drag, Request, make_drags
 from ..settings import SettingInfo, catalogue, make_settings
 
+log = logging.getLogger("dragtext")
+
 ImageArgument = Annotated[str, typer.Argument(help="picture to edit")]
 PromptOption = Annotated[Optional[str], typer.Option(help="what the picture shows")]
 DragOption = Annotated[
@@ -24,7 +27,11 @@ DragOption = Annotated[
 ]
 MaskOption = Annotated[Optional[str], typer.Option(help="picture of that size; what is brighter than half may change")]
 RequestOption = Annotated[
-    Optional[str], typer.Option(help="request as .json, or a PNG that an earlier edit wrote; options override it")
+    Optional[str],
+    typer.Option(
+        help="PNG that an earlier edit wrote, .json, or a benchmark's meta_data.pkl or points.json; of JSON lines "
+        "FILE#3 is the third; options override it"
+    ),
 ]
 ModelOption = Annotated[
     Optional[str],
@@ -159,15 +166,25 @@ def _read_request(
     from ..picture.requests import read_request
 
     asked = read_request(path) if path else Request(())
-    if path and asked.mask and not asked.mask.startswith("data:"):
-        asked = replace(asked, mask=str(Path(path).parent / asked.mask))
     given = {name: value for name, value in settings.items() if value is not None}
     return Request(
         drags=tuple(parse_drag(text) for text in drags) if drags else asked.drags,
-        prompt=asked.prompt if prompt is None else prompt,
+        prompt=asked.prompt if prompt is None else _as_text(prompt),
         mask=asked.mask if mask is None else mask,
         settings=make_settings(given, asked.settings),
     )
+
+
+def _as_text(argument: str) -> str:
+    """An argument as text, also where its bytes are not in the system's encoding and came as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        text = os.fsencode(argument).decode("utf-8", "replace")
+        if "\N{REPLACEMENT CHARACTER}" in text:
+            log.warning('The prompt is not in UTF-8; it is read as "%s".', text)
+        return text
+    return argument
 
 
 def beside(path: str, ending: str) -> Path:
