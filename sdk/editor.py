@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .drag import check_model, most_steps
 from .errors import InputError
 from .model import cache
 from .model.base import DiffusionModel
@@ -121,6 +122,7 @@ class Editor:
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
         mask_array = None if mask is None else load_mask(mask, size)
+        self._check_steps(asked)
         placement = self._place(asked, pairs, mask_array)
         if mask_array is not None and not placement.mask(mask_array).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
@@ -158,6 +160,18 @@ class Editor:
     def frame(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Frame:
         """What part of the picture is worked on, and at what size."""
         return self._place(settings, drags, mask).frame
+
+    def _check_steps(self, asked: Settings) -> None:
+        """Say, before any work, what of the drag's method and steps cannot be."""
+        resolved = asked.resolve()
+        check_model(resolved.method, self.model)
+        if asked.steps is not None and asked.steps > most_steps(resolved):
+            log.warning(
+                "Of %d steps only %d can be made with these settings; make room with more tracks_per_level, "
+                "steps_per_track or inference_steps, and leave drag_levels open.",
+                asked.steps,
+                most_steps(resolved),
+            )
 
     def _place(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Placement:
         """Says what there is to say about it before any work."""

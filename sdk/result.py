@@ -96,10 +96,16 @@ class Trace:
     bottleneck: np.ndarray | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz with the arrays."""
+        """Write an .npz with the arrays, all of it or nothing. Raises InputError where that is impossible."""
+        from .picture.files import write_atomically
+
         arrays = {name: value for name, value in vars(self).items() if value is not None}
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:  # given a name, numpy would add .npz to it
+                np.savez_compressed(file, **arrays)
+
+        write_atomically(Path(path), write)
 
 
 @dataclass(frozen=True)
@@ -204,13 +210,19 @@ class EditResult:
         return self.rendering.sweep(values)
 
     def save(self, path: str | Path) -> Path:
-        """Write the image; a PNG carries the whole request, which `--request` and `read_request` read back."""
+        """Write the image; a PNG carries the whole request, which `--request` and `read_request` read back.
+
+        Raises InputError where that is impossible; whatever was there before is then still there.
+        """
         from .picture.files import save_image
 
         return save_image(self.image, path, self.request)
 
     def save_state(self, path: str | Path) -> Path:
-        """Write a .safetensors file from which `sdk.open_result` renders again in another process."""
+        """Write a .safetensors file from which `sdk.open_result` renders again in another process.
+
+        Raises InputError where that is impossible.
+        """
         from .render.saved import save_state
 
         return save_state(self.rendering, self.request, path)

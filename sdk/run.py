@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .drag import loop_of
+from .drag import loop_of, most_steps
 from .drag.problem import DragProblem
 from .errors import InputError, InterruptedEditError
 from .model.base import DiffusionModel
@@ -58,6 +58,8 @@ class EditRun:
         return self
 
     def __next__(self) -> Progress:
+        if self._closed:
+            raise StopIteration
         if self._stopped and self._phase in (None, "identity", "invert"):
             self.close()
             raise InterruptedEditError("Stopped before the drag began, so there is nothing to save.")
@@ -65,8 +67,7 @@ class EditRun:
             with memory_errors(), plain_torch(self._phases.model.device):
                 progress = self._phases.advance(self._events)
         except StopIteration as end:
-            if not self._closed:
-                self._result, self._closed = end.value, True
+            self._result, self._closed = end.value, True
             raise
         except BaseException:
             self._closed = True
@@ -186,7 +187,7 @@ class Phases:
     def _drag(self, problem: DragProblem) -> Generator[Progress, None, tuple[list[Step], bool]]:
         """All steps that are to be kept, and whether the user stopped the loop."""
         kept: list[Step] = []
-        total = self._settings.steps
+        total = most_steps(self._settings)
         with closing(loop_of(self._settings.method)(problem)) as loop:
             for step in loop:
                 if step.diverged and kept:

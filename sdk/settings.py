@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field, ValidationError
 from .drag import METHODS, MethodName, defaults_of
 from .errors import InputError
 
+MOST_LEVELS = 500
+
 Kind = Literal["bool", "int", "float", "choice"]
 
 
@@ -76,7 +78,12 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         default=1.0, gt=0, le=100, description="feature difference that FreeDrag's line search looks for"
     )
     inner_steps: int = Field(default=5, ge=1, le=100, description="most updates per round of FreeDrag")
-    drag_levels: int = Field(default=7, ge=1, le=500, description="timesteps at which GoodDrag drags")
+    drag_levels: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_LEVELS,
+        description="timesteps at which GoodDrag drags; by default as many more as `steps` needs",
+    )
     tracks_per_level: int = Field(default=10, ge=1, le=500, description="point trackings per timestep of GoodDrag")
     steps_per_track: int = Field(default=3, ge=1, le=100, description="updates per point tracking of GoodDrag")
     patience: int = Field(default=5, ge=1, le=500, description="trackings without movement after which GoodDrag ends")
@@ -101,6 +108,9 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         """The same settings with the method's default wherever it has one and None was left."""
         defaults = defaults_of(self.method)
         filled: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in as_dict(self).items()}
+        if self.drag_levels is None and filled["drag_levels"] is not None:
+            needed = math.ceil(filled["steps"] / (self.tracks_per_level * self.steps_per_track))
+            filled["drag_levels"] = min(max(filled["drag_levels"], needed), MOST_LEVELS)
         return ResolvedSettings(**filled)
 
 

@@ -1,4 +1,7 @@
-"""The drag loops. A method is a module here that brings its published `DEFAULTS` and its `steps`."""
+"""The drag loops. A method is a module here that brings its published `DEFAULTS` and its `steps`.
+
+It may bring `check`, for a model that it cannot drag on, and `most_steps`, where its settings bound its updates.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
+    from ..model.base import DiffusionModel
     from ..result import Step
+    from ..settings import ResolvedSettings
     from .problem import DragProblem
 
 # The one list of methods; each is the name of its module.
@@ -27,6 +32,19 @@ def defaults_of(method: str) -> dict[str, Any]:
 def loop_of(method: str) -> Callable[[DragProblem], Generator[Step, None, None]]:
     """The method's `steps`: a generator that yields every iteration of the drag."""
     return _module(method).steps
+
+
+def check_model(method: str, model: DiffusionModel) -> None:
+    """Raise ModelError where the method cannot drag on this model."""
+    check = getattr(_module(method), "check", None)
+    if check is not None:
+        check(model)
+
+
+def most_steps(settings: ResolvedSettings) -> int:
+    """How many updates the method makes at the most."""
+    bound = getattr(_module(settings.method), "most_steps", None)
+    return settings.steps if bound is None else min(settings.steps, bound(settings))
 
 
 def _module(method: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..model.taps import features_only, remember, replace_mid
+from ..model.base import DiffusionModel
+from ..model.taps import features_only, mid_block, remember, replace_mid
 from ..result import Step
 from .features import FeatureMap
 from .problem import DragProblem
@@ -31,6 +32,11 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+def check(model: DiffusionModel) -> None:
+    """Raise ModelError for a model without a mid block."""
+    mid_block(model)
+
+
 def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the bottleneck (and the text embedding), and a last one that only looks."""
     model = problem.model
@@ -38,7 +44,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
         start = features_only(model, problem.latent, problem.times.start, problem.text.embedding, block=0).float()
 
     # Without text nothing before the bottleneck ever changes: the encoder and the mid block are computed once.
-    constant = () if problem.settings.text else (*model.layout.encoder, model.layout.mid)
+    constant = () if problem.settings.text else (*model.layout.encoder, mid_block(model))
     outputs: dict = {}
 
     def evaluate(bottleneck: Tensor, text: Tensor) -> tuple[FeatureMap, Tensor | None]:

@@ -126,7 +126,9 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
             if background is not None:
                 background = background / problem.latent.numel()  # a mean where the other methods have a sum
             motion = losses.sum()
-            loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
+            loss = check_loss(
+                motion if background is None else motion + background, problem.model, first=iteration == 0
+            )
             if loss is None:
                 yield Step(iteration, current, left, *good, diverged=True)
                 return

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.schedule import ddim_step
+from ..model.schedule import TimeGrid, ddim_step
 from ..result import Step
+from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .gradients import Gradients, check_loss
 from .motion import motion_loss
@@ -29,7 +30,19 @@ DEFAULTS: dict[str, Any] = {
     "shared_attention": True,
     "lora_steps": 70,
     "lora_lr": 5e-4,
+    "drag_levels": 7,
 }
+
+
+def most_steps(settings: ResolvedSettings) -> int:
+    """Updates that fit into the levels: no more than there are timesteps."""
+    levels = min(_levels(settings), len(TimeGrid.of(settings.strength, settings.inference_steps).timesteps))
+    return levels * settings.tracks_per_level * settings.steps_per_track
+
+
+def _levels(settings: ResolvedSettings) -> int:
+    assert settings.drag_levels is not None  # `resolve` fills it in for this method
+    return settings.drag_levels
 
 
 @torch.no_grad()
@@ -54,7 +67,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """
     settings, targets = problem.settings, problem.targets
     model, times = problem.model, problem.times
-    levels = min(settings.drag_levels, len(times.timesteps))
+    levels = min(_levels(settings), len(times.timesteps))
     originals, reference = original_trajectory(problem, levels)
     text_lr = settings.text_lr if settings.text else None
     text = Variable(problem.text.embedding, text_lr)
@@ -94,7 +107,9 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
                 original=(originals[level], problem.handles),
             )
             background = problem.weighted_background(previous, reference[level + 1])
-            loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
+            loss = check_loss(
+                motion if background is None else motion + background, problem.model, first=iteration == 0
+            )
             if loss is None:
                 yield Step(iteration, handles, tuple(left), *good, diverged=True, **where)
                 return

@@ -56,7 +56,7 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
             features, handles, targets, active, settings.supervision_radius, displacement=settings.displacement
         )
         background = problem.weighted_background(previous, start_previous)
-        loss = check_loss(motion if background is None else motion + background, first=iteration == 0)
+        loss = check_loss(motion if background is None else motion + background, problem.model, first=iteration == 0)
         if loss is None:
             yield step(iteration, before, good, diverged=True)
             return

@@ -7,16 +7,14 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
 from ..settings import ResolvedSettings
 from .base import DiffusionModel, LatentDistribution
+from .precision import loss_scale, not_finite
 from .schedule import TRAIN_STEPS
 from .taps import low_rank_adapter, projections
 
 # Path of a projection in the U-Net -> (down (rank, in), up (out, rank)), float32.
 IdentityWeights = dict[str, tuple[Tensor, Tensor]]
-
-_HALF_PRECISION_SCALE = 1024.0
 
 
 def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator) -> IdentityWeights:
@@ -45,7 +43,7 @@ def fit(
     weights = initial_weights(model, settings.lora_rank, generator)
     parameters = [tensor for pair in weights.values() for tensor in pair]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
-    scale = _HALF_PRECISION_SCALE if model.dtype == torch.float16 else 1.0
+    scale = loss_scale(model)
     batch_text = text.expand(settings.lora_batch, -1, -1)
 
     for _ in range(settings.lora_steps):
@@ -61,7 +59,7 @@ def fit(
             predicted = model.predict(noisy, timesteps.to(clean.device), batch_text)
         loss = torch.nn.functional.mse_loss(predicted, wanted)
         if not bool(loss.detach().isfinite()):
-            raise ModelError("The identity LoRA gives NaN; use --dtype float32 or turn it off with --lora-steps 0.")
+            raise not_finite(model, "The identity LoRA", "turn it off with --lora-steps 0")
         gradients = torch.autograd.grad(loss * scale, parameters)
         for parameter, gradient in zip(parameters, gradients):
             # An overflow in half precision becomes a step without that element instead of a poisoned adapter.

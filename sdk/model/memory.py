@@ -10,7 +10,14 @@ import torch
 
 from ..errors import NotEnoughMemoryError
 
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "alloc_failed",  # cuDNN and cuBLAS
+    "bad_alloc",
+)
 
 
 @contextmanager
@@ -21,8 +28,8 @@ def memory_errors() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS):
             raise NotEnoughMemoryError(
-                "There is not enough memory for this edit; use a smaller image, --dtype float16 on a GPU, "
-                "a smaller --lora-batch or --lora-steps 0."
+                "There is not enough memory for this edit; use a smaller image or --resolution, --dtype float16 on a "
+                "GPU, a smaller --lora-batch or --lora-steps 0."
             ) from error
         raise
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ModelError
 from .base import DecoderStage, DiffusionModel
 
 
@@ -48,7 +49,7 @@ def hooks() -> Iterator[list]:
 def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[FeatureTap]:
     """Read the output of decoder block 1..4, or of the mid block for 0; with `stop`, end the forward there."""
     tap = FeatureTap()
-    outlet = model.layout.mid if block == 0 else model.layout.stages[block - 1].outlet
+    outlet = mid_block(model) if block == 0 else model.layout.stages[block - 1].outlet
 
     def read(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         tap.value = output
@@ -77,6 +78,15 @@ def features_and_prediction(
         return tap.take(), prediction
 
 
+def mid_block(model: DiffusionModel) -> nn.Module:
+    """The U-Net's mid block. Raises ModelError for compressed models that have none (BK-SDM-Tiny and the like)."""
+    if model.layout.mid is None:
+        raise ModelError(
+            f"DragNoise edits the U-Net's middle block, and {model.name} has none; use another method or model."
+        )
+    return model.layout.mid
+
+
 @contextmanager
 def replace_mid(model: DiffusionModel, bottleneck: Tensor, share: Tensor | None = None) -> Iterator[None]:
     """Put `bottleneck` in the place of the mid block's output.
@@ -90,7 +100,7 @@ def replace_mid(model: DiffusionModel, bottleneck: Tensor, share: Tensor | None 
         return wanted if share is None else torch.lerp(output, wanted, share.to(output))
 
     with hooks() as handles:
-        handles.append(model.layout.mid.register_forward_hook(replace))
+        handles.append(mid_block(model).register_forward_hook(replace))
         yield
 
 
