@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from dragtext.sdk.drag import METHODS, dragdiffusion, dragnoise, freedrag, gooddrag
+from dragtext.sdk.drag import METHODS, dragdiffusion, dragnoise, freedrag, gooddrag, most_steps
 from dragtext.sdk.drag.features import FeatureMap, window_offsets
 from dragtext.sdk.drag.motion import motion_loss
 from dragtext.sdk.drag.problem import DragProblem
+from dragtext.sdk.editor import Editor
+from dragtext.sdk.errors import ModelError
+from dragtext.sdk.model import identity
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step
 from dragtext.sdk.model.taps import features_only
 from dragtext.sdk.settings import make_settings
+
+from .tiny import tiny_model
 
 LOOPS = {
     "dragdiffusion": dragdiffusion.steps,
@@ -330,3 +336,87 @@ def test_gooddrag_on_fewer_levels_than_it_wants_ends_clean(model):
     assert len(problem.times.timesteps) == 2
     assert steps[-1].level == 2
     assert steps[-1].latent.isfinite().all()
+
+
+LONG = {"targets": ((30, 30),), "mask": None, "tracks_per_level": 1, "steps_per_track": 2, "patience": 100, "lr": 1e-3}
+
+
+def test_more_steps_than_gooddrags_levels_hold_get_more_levels(model):
+    published, longer = (make_problem(model, "gooddrag", drag_levels=None, steps=n, **LONG) for n in (14, 17))
+    assert (published.settings.drag_levels, longer.settings.drag_levels) == (7, 9)
+    first, second = (list(gooddrag.steps(problem)) for problem in (published, longer))
+    updates = [step for step in second if step.updated]
+    assert len(updates) == 17
+    assert [step.level for step in updates[-4:]] == [6, 7, 7, 8]
+    # What was published is what the longer drag begins with.
+    assert all(torch.equal(one.latent, other.latent) for one, other in zip([s for s in first if s.updated], updates))
+
+
+def test_gooddrags_levels_where_they_are_given_or_published():
+    assert make_settings({"method": "gooddrag"}).resolve().drag_levels == 7
+    assert make_settings({"method": "gooddrag", "steps": 210}).resolve().drag_levels == 7
+    assert make_settings({"method": "gooddrag", "steps": 20}).resolve().drag_levels == 7
+    assert make_settings({"method": "gooddrag", "steps": 211}).resolve().drag_levels == 8
+    assert make_settings({"method": "gooddrag", "steps": 2000, "drag_levels": 3}).resolve().drag_levels == 3
+    # As many levels as a setting may have, and no more updates than there are timesteps for.
+    one_by_one = {"method": "gooddrag", "steps": 2000, "tracks_per_level": 1, "steps_per_track": 1}
+    resolved = make_settings(one_by_one).resolve()
+    assert resolved.drag_levels == 500
+    assert most_steps(resolved) == 38
+    assert most_steps(make_settings({"method": "dragdiffusion", "steps": 99}).resolve()) == 99
+
+
+@pytest.mark.parametrize(("given", "makes"), [({"steps": 30}, 20), ({"steps": 9, "drag_levels": 2}, 4), ({}, None)])
+def test_steps_that_cannot_be_made_are_said_before_any_work(model, caplog, given, makes):
+    editor = Editor(model, np.zeros((64, 64, 3), np.uint8))
+    loop = {key: LONG[key] for key in ("tracks_per_level", "steps_per_track")}
+    with caplog.at_level("WARNING"):
+        run = editor.steps([((10, 10), (50, 50))], strength=0.2, lora_steps=0, **{**loop, **given})
+    text = "".join(record.getMessage() for record in caplog.records)
+    assert (f"only {makes} can be made" in text) == (makes is not None)
+    assert ("drag_levels" in text) == (makes is not None)
+    if makes is not None:
+        total = next(progress.total for progress in run if progress.phase == "drag")
+        assert total == makes
+
+
+# What a model or its numbers may lack ---------------------------------------------------------------------------------
+
+
+def without_mid_block():
+    model = tiny_model()
+    model.unet.mid_block = None
+    model.layout = replace(model.layout, mid=None)
+    return model
+
+
+def test_dragnoise_refuses_a_unet_without_middle_block_before_any_work():
+    model = without_mid_block()
+    editor = Editor(model, np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ModelError, match="middle block, and tiny has none; use another method"):
+        editor.steps([((10, 10), (50, 50))], method="dragnoise")
+    with pytest.raises(ModelError, match="middle block"):
+        next(dragnoise.steps(make_problem(model, "dragnoise")))
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"dragnoise"}))
+def test_the_other_methods_go_on_without_a_middle_block(method):
+    editor = Editor(without_mid_block(), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    settings = {**SHORT[method], "strength": 0.2, "lora_steps": 1, "method": method}
+    assert editor.drag([((10, 10), (50, 50))], **settings).steps > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("dtype", "advice"), [(torch.float32, "checkpoint tiny is damaged"), (torch.bfloat16, "--dtype float32")]
+)
+def test_the_advice_against_nan_fits_the_precision(method, dtype, advice):
+    model = tiny_model(dtype=dtype)
+    model.unet.up_blocks[2].resnets[0].conv1.weight.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match=advice) as caught:
+        list(LOOPS[method](make_problem(model, method)))
+    assert ("float32" in str(caught.value)) == (dtype != torch.float32)
+    latents = model.encode_image(torch.zeros(1, 3, 64, 64))
+    settings = make_settings({"lora_steps": 1}).resolve()
+    with pytest.raises(ModelError, match=f"{advice}.*--lora-steps 0"):
+        list(identity.fit(model, latents, model.encode_text("").embedding, settings))
