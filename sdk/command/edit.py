@@ -56,7 +56,7 @@ def edit(
     **settings: Any,
 ) -> None:
     """Drag points of a picture to their targets."""
-    from ..picture.files import check_output, check_writable, save_image, write_atomically
+    from ..picture.files import check_output, check_writable, save_image
 
     asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
     target = check_output(output or beside(image, "-dragged.png"), loaded.alpha is not None)
@@ -102,7 +102,7 @@ def edit(
                     result.save_state(save_state)
             if trace is not None and result.trace is not None:
                 with writing.attempt():
-                    write_atomically(Path(trace), result.trace.save)
+                    result.trace.save(trace)
             if values is not None and not stop():
                 with writing.attempt():
                     _write_sweep(result.rendering, values, target, bars, stop)
