@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
 from importlib import import_module
 
 import numpy as np
@@ -341,7 +343,7 @@ OTHER_VALUES = {
     "supervision_radius": 2, "tracking_radius": 4, "reach_distance": 1.5, "shared_attention": False,
     "shared_attention_stages": 3, "shared_attention_start": 1, "lora_steps": 0, "lora_lr": 0.125, "lora_rank": 8,
     "lora_batch": 2, "seed": 9, "resolution": 128, "crop": "auto", "displacement": 2.5, "expected_loss": 0.75,
-    "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6,
+    "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6, "composite": False,
 }  # fmt: skip
 
 
@@ -436,3 +438,104 @@ def test_info(run):
     facts = json.loads(stdout)
     assert facts["torch"].startswith("2.")
     assert "bytes" in facts["cache"]
+
+
+def test_info_for_people(run):
+    _, stdout, _ = run("info")
+    for name in ("dragtext", "python", "system", "torch", "gradio", "fastapi", "typer", "pydantic", "cuda"):
+        assert f"{name}  " in stdout
+
+
+@pytest.mark.parametrize("failure", ["raise ImportError('libtorch is gone')", "raise OSError('libtorch is gone')"])
+def test_a_broken_torch_is_a_sentence_and_info_still_says_what_is_there(failure, picture, tmp_path):
+    write_module = tmp_path / "broken" / "torch" / "__init__.py"
+    write_module.parent.mkdir(parents=True)
+    write_module.write_text(failure)
+    path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
+    options = {"capture_output": True, "text": True, "check": False, "env": {**os.environ, "PYTHONPATH": path}}
+    process = subprocess.run(command("info", "--json"), **options)
+    assert process.returncode == 0, process.stderr
+    facts = json.loads(process.stdout)
+    assert "cannot be used: libtorch is gone" in facts["torch"]
+    assert facts["python"]
+    process = subprocess.run(command("edit", picture, "--drag", "1,1:9,9"), **options)
+    assert process.returncode == 2
+    assert process.stderr.startswith("Error: A package that DragText needs cannot be loaded (libtorch is gone)")
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_no_signature_needs_a_new_typer():
+    """typer before 0.12.4 does not know `str | None`."""
+    for home in ALL_COMMANDS.values():
+        function = getattr(import_module(home.module), home.function)
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            kind = getattr(parameter.annotation, "__origin__", parameter.annotation)  # without Annotated's extras
+            if sys.version_info < (3, 14):  # from there on the two are one
+                assert not isinstance(kind, types.UnionType), f"{home.function} {parameter.name}"
+
+
+ASCII = {**ONE_THREAD, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in app.COMMANDS), ["info"]])
+def test_help_where_only_ascii_is_known(arguments):
+    process = subprocess.run(command(*arguments), capture_output=True, check=False, env=ASCII)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.isascii()
+    assert process.stderr == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_names_and_prompts_that_the_terminal_does_not_know(picture, model_folder, tmp_path):
+    odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9 \xe7\x8c\xab.png")  # noqa: PTH118 (bytes)
+    with open(odd, "wb") as file:  # noqa: PTH123
+        file.write(picture.read_bytes())
+    for environment, flags in ((ASCII, []), (ONE_THREAD, ["--json"])):
+        process = subprocess.run(
+            [
+                *command("edit"), odd, "--prompt", b"caf\xe9 red", "--drag", "20,20:60,50", "--model", model_folder,
+                "--save-state", odd[:-4] + b".safetensors", "-q", *flags, *FAST,
+            ],
+            capture_output=True, timeout=300, check=False, env=environment,
+        )  # fmt: skip
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.isascii()
+        assert b"Warning: The prompt is not in UTF-8" in process.stderr
+        assert len(process.stderr.splitlines()) == 1
+        assert os.path.exists(odd[:-4] + b"-dragged.png")  # noqa: PTH110
+        assert os.path.exists(odd[:-4] + b".safetensors")  # noqa: PTH110
+    facts = json.loads(process.stdout)
+    assert os.fsencode(facts["output"]) == odd[:-4] + b"-dragged.png"
+    assert facts["prompt"] == "caf\N{REPLACEMENT CHARACTER} red"
+
+
+def test_a_prompt_in_utf_8_is_read_where_only_ascii_is_known():
+    from dragtext.sdk.command.arguments import _as_text
+
+    assert _as_text("café 猫") == "café 猫"
+    assert _as_text(os.fsdecode("café".encode("latin1"))) == "caf\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("name", ["dragtext", "dragtext.sdk.model"])
+def test_warnings_of_ours_are_lines_on_stderr(name, run, monkeypatch):
+    """Also under -q, and only while the command runs: a program's own logging is left alone."""
+    from dragtext.sdk.command import information
+
+    def warns():
+        logging.getLogger(name).warning("Something is\nodd: %d.", 3)
+        logging.getLogger(name).info("nothing to see")
+        return {}
+
+    monkeypatch.setattr(information, "collect", warns)
+    code, _, stderr = run("info")
+    assert code == 0
+    assert stderr == "Warning: Something is odd: 3.\n"
+    assert logging.getLogger("dragtext").propagate
+    assert not logging.getLogger("dragtext").handlers
+
+
+def test_a_long_prompt_does_not_flood_an_error(picture, run):
+    code, _, stderr = run("edit", picture, "--drag", "1" * 100_000)
+    assert code == 2
+    assert len(stderr) < 1000
+    assert stderr.endswith("for example 120,80:180,80.\n")

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from ..errors import DragTextError, InterruptedEditError, one_line
+from ..errors import DragTextError, InputError, InterruptedEditError, one_line
 from .console import finish_stdout, put, say, tolerant_streams, warnings_shown
 
 
@@ -65,12 +65,23 @@ class LaterCommand(TyperCommand):
     home: Home
 
     def load(self) -> TyperCommand:
-        """The command itself."""
+        """The command itself. Raises InputError where a package that it needs is broken or missing."""
+        try:
+            function = getattr(import_module(self.home.module), self.home.function)
+        except (ImportError, OSError) as error:  # OSError: a library of torch's that does not load
+            raise InputError(_broken(error)) from error
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(self.name)(getattr(import_module(self.home.module), self.home.function))
+        single.command(self.name)(function)
         command = get_command(single)
         assert isinstance(command, TyperCommand)  # what typer makes of an app with one command and no callback
         return command
+
+
+def _broken(error: Exception) -> str:
+    return (
+        f"A package that DragText needs cannot be loaded ({error}); `dragtext info` lists them, and pip install "
+        "--force-reinstall mends one."
+    )
 
 
 class LazyGroup(TyperGroup):
@@ -83,9 +94,9 @@ class LazyGroup(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from .information import own_version
 
-        put(f"dragtext {version('dragtext')}")
+        put(f"dragtext {own_version()}")
         raise typer.Exit
 
 
@@ -129,19 +140,16 @@ def main(commands: Mapping[str, Home] = COMMANDS) -> None:
         except KeyboardInterrupt:
             say("Interrupted: nothing was written.")
             sys.exit(InterruptedEditError.exit_code)
+        except ImportError as error:
+            say(f"Error: {one_line(_broken(error))}")
+            sys.exit(InputError.exit_code)
         except Exception as error:
             if os.environ.get("DRAGTEXT_DEBUG"):
                 traceback.print_exc()
-            say(f"Error: {one_line(_unexpected(error))}")
+            say(
+                f"Error: {type(error).__name__}: {one_line(str(error))}; please report it with the output of "
+                "`dragtext info` (DRAGTEXT_DEBUG=1 shows where it happened)."
+            )
             sys.exit(1)
         finally:
             finish_stdout()
-
-
-def _unexpected(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"A package that DragText needs cannot be loaded ({error}); install it again with pip."
-    return (
-        f"{type(error).__name__}: {one_line(str(error))}; please report it with the output of `dragtext info` "
-        "(DRAGTEXT_DEBUG=1 shows where it happened)."
-    )

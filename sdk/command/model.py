@@ -39,11 +39,11 @@ def export_model(
 
 def info(json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False) -> None:
     """Versions, devices, models and caches: what a bug report needs."""
-    from .information import collect
+    from .information import as_text, collect
 
     facts = collect()
     if json_:
         put_json(facts)
         return
     for name, value in facts.items():
-        put(f"{name:>16}  {value}")
+        put(f"{name:>16}  {as_text(value)}")
