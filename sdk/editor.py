@@ -51,6 +51,20 @@ class Editor:
             pixels.flags.writeable = False  # what is prepared belongs to this picture
         self._prepared = Prepared(self._loaded.visible, prompt)
 
+    @classmethod
+    def from_pipeline(cls, pipe: Any, image: Any, prompt: str = "") -> Editor:
+        """Open an image on a diffusers `StableDiffusionPipeline` that is loaded already; its own modules compute.
+
+        pipe: of Stable Diffusion 1.x or 2.x, with whatever LoRAs it has; between two edits it is exactly what it was,
+        and may be used. During one it may not. image, prompt: as for `Editor`.
+
+        Raises InputError for a pipeline in a state that does not allow it (offloading, quantisation, IP-Adapter), with
+        the call that ends it, and ModelError for one of another kind.
+        """
+        from .model.pipeline import PipelineModel
+
+        return cls(PipelineModel(pipe), image, prompt)
+
     @property
     def prompt(self) -> str:
         """What the image shows. Another prompt is another editor."""

@@ -55,7 +55,7 @@ class DiffusersModel(DiffusionModel):
             msg = f"The model predicts {prediction_type!r}; only epsilon and v_prediction are supported."
             raise ModelError(msg)
         # Before any conversion, so that a model has one fingerprint in whatever precision it computes.
-        samples = samples or [_samples(module) for module in (unet, vae, text_encoder)]
+        samples = samples or _samples(unet, vae, text_encoder)
         self.device, self.dtype = torch.device(device), dtype
         self.unet = _place(unet, self.device, dtype)
         # Stable Diffusion's autoencoder leaves the range of float16 on some images and then decodes to black.
@@ -74,7 +74,7 @@ class DiffusersModel(DiffusionModel):
         self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), (first, second, third, last))
         set_attention(unet, attention)
         self._convolutions = fast_convolutions(unet)
-        self.fingerprint = _fingerprint(self, samples)
+        self.fingerprint = fingerprint_of(self, samples)
 
     def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
         # Filled on the device: a Python number given to the U-Net would be copied there, and waited for.
@@ -187,12 +187,14 @@ def _check_parts(unet: Any, vae: Any, text_encoder: Any) -> None:
     raise ModelError(msg)
 
 
-def _samples(module: nn.Module) -> Samples:
-    return {name: sample(weight) for name, weight in module.named_parameters()}
+def _samples(*modules: nn.Module) -> list[Samples]:
+    return [{name: sample(weight) for name, weight in module.named_parameters()} for module in modules]
 
 
-def _fingerprint(model: DiffusersModel, samples: Sequence[Samples]) -> str:
+def fingerprint_of(model: DiffusersModel, samples: Sequence[Samples] | None = None) -> str:
     """32 hex digits from up to 64 evenly spaced values of every weight tensor, and what else matters.
+
+    samples: of U-Net, autoencoder and text encoder; None takes them from the modules as they are.
 
     Taken from the weights as they are stored, so it is the same for the same weights in another file, format, process
     or precision. Training or merging changes practically every value, so samples are enough; an edit of one single
@@ -201,6 +203,7 @@ def _fingerprint(model: DiffusersModel, samples: Sequence[Samples]) -> str:
     digest = hashlib.sha256()
     facts = [model.prediction_type, model.latent_scale, model.alphas_cumprod.sum().item()]
     modules = (model.unet, model.vae, model.text_encoder)
+    samples = samples or _samples(*modules)
     facts += [
         getattr(model.unet.config, "attention_head_dim", None),
         model.text_encoder.config.num_attention_heads,
