@@ -13,10 +13,14 @@ from .console import put, put_json
 
 
 def export_model(
-    output: Annotated[str, typer.Argument(help="where to write NAME.safetensors, with NAME.yaml and NAME-clip/")],
+    output: Annotated[str, typer.Argument(help="where to write NAME.safetensors, with NAME.yaml")],
     model: ModelOption = None,
     vae: VaeOption = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32, of the written weights")] = "float16",
+    forge: Annotated[
+        bool,
+        typer.Option("--forge", help="widen the U-Net so that stock Forge recognises it (the same numbers, slower)"),
+    ] = False,
 ) -> None:
     """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
     from ..picture.files import check_writable
@@ -29,12 +33,14 @@ def export_model(
     check_writable(path)
     import torch
 
-    from ..model.export import export_checkpoint
+    from ..model.export import export_checkpoint, forge_hint
     from ..model.load import load_model
 
     loaded = load_model(model, device="cpu", dtype="float32", vae=vae)
-    for written in export_checkpoint(loaded, path, getattr(torch, dtype)):
+    for written in export_checkpoint(loaded, path, getattr(torch, dtype), forge=forge):
         put(f"Saved {written}")
+    if not forge and (hint := forge_hint(loaded)):
+        put(hint)
 
 
 def info(json_: Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")] = False) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,26 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .keys import clip_names, unet_names, vae_names
+from .diffusers import scaled_linear_alphas
+from .keys import CLIP_PREFIX, HEADS_KEY, clip_names, unet_names, vae_names
+from .vocabulary import clip_tokenizer, clip_vocabulary
+from .widen import (
+    AUTOENCODER_LAYERS,
+    CLIP_L,
+    GROUPS,
+    LATENT_SCALE,
+    UNET_HEADS,
+    UNET_WIDTH,
+    clip_l,
+    deeper_autoencoder,
+    rescaled_autoencoder,
+    unet_factor,
+    wide_unet,
+    widened_autoencoder,
+)
 
 if TYPE_CHECKING:
     from .diffusers import DiffusersModel
-
-GROUPS = 32  # of every normalisation in the original code, where it is no parameter
 
 
 def to_original_layout(
@@ -35,79 +49,148 @@ def to_original_layout(
     return original
 
 
-def widened_autoencoder(vae: Any) -> tuple[dict[str, Tensor], list[int]]:
-    """An AutoencoderKL with fewer than 32 groups as an equal one with 32, and the widths of its stages.
+def export_checkpoint(
+    model: DiffusersModel, path: Path, dtype: torch.dtype = torch.float16, *, forge: bool = False
+) -> list[Path]:
+    """Write `path` (.safetensors) and a yaml of the same name, which belong into a WebUI's folder of checkpoints.
 
-    The channels that are added are zero everywhere, so the first groups hold what they held and normalise as they did.
-    Returns a state dict in diffusers' layout.
-    """
-    from diffusers import AutoencoderKL
+    Nothing in them names a place, so both can be moved together. The text encoder is written with the sizes and the
+    vocabulary of CLIP ViT-L/14 and the latents with Stable Diffusion's scale, so that hosts use their own tokenizer and
+    settings; the numbers stay the model's. A word of the model that CLIP spells in two pieces has its meaning in both.
+    forge: also widen the U-Net to 320 channels and the autoencoder to its usual depth. Stock Forge, which knows models
+    by their sizes, then reads the file; the U-Net takes (320 / width)^2 times the work.
 
-    groups = int(vae.config.norm_num_groups)
-    if GROUPS % groups:
-        raise ModelError(f"The autoencoder normalises in {groups} groups, which do not divide {GROUPS}.")
-    factor = GROUPS // groups
-    widths = [factor * width for width in vae.config.block_out_channels]
-    state = {name: tensor.detach().cpu().float() for name, tensor in vae.state_dict().items()}
-    if factor == 1:
-        return state, widths
-    config = {**vae.config, "block_out_channels": widths, "norm_num_groups": GROUPS}
-    with torch.device("meta"):
-        wide = AutoencoderKL.from_config(config).state_dict()
-    # Attention divides by the root of its width, which grows; the queries make up for it.
-    state = {name: t * factor**0.5 if ".attentions.0.to_q." in name else t for name, t in state.items()}
-    grown = {}
-    for name, empty in wide.items():
-        grown[name] = torch.zeros(empty.shape)
-        grown[name][tuple(slice(side) for side in state[name].shape)] = state[name]
-    return grown, widths
-
-
-def export_checkpoint(model: DiffusersModel, path: Path, dtype: torch.dtype = torch.float16) -> list[Path]:
-    """Write `path` (.safetensors), a yaml of the same name and a folder with the tokenizer and the text config.
-
-    A1111 and Forge read the three from their folder of checkpoints. The yaml names the folder by its absolute path, so
-    export again after moving it. Returns what was written. Raises ModelError for a model the original code cannot hold.
+    Returns what was written, both files or none. Raises ModelError for a model that the original code cannot hold,
+    InputError where the files cannot be written.
     """
     import yaml
     from safetensors.torch import save_file
 
     from ..picture.files import write_atomically
 
-    unet = model.unet.config
-    if unet.norm_num_groups != GROUPS or unet.use_linear_projection:  # type: ignore[union-attr]
-        raise ModelError(f"Only a U-Net of Stable Diffusion 1.x's form, with {GROUPS} groups, can be exported.")
-    vae, widths = widened_autoencoder(model.vae)
-    weights = to_original_layout(model.unet.state_dict(), vae, model.text_encoder.state_dict())
-    weights = {name: tensor.detach().cpu().to(dtype).contiguous().clone() for name, tensor in weights.items()}
-    clip = path.with_name(f"{path.stem}-clip")
-    clip.mkdir(parents=True, exist_ok=True)
-    for name in ("vocab.json", "merges.txt"):  # of an earlier export, perhaps with another tokenizer
-        (clip / name).unlink(missing_ok=True)
-    model.tokenizer.save_pretrained(clip)
-    _write_vocabulary(model.tokenizer, clip)
-    model.text_encoder.config.save_pretrained(clip)
-    description = yaml.safe_dump(_description(model, widths, clip.absolute()), sort_keys=False)
-    metadata = {"format": "pt", "modelspec.prediction_type": model.prediction_type}
-    write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
-    side = write_atomically(path.with_suffix(".yaml"), lambda temporary: temporary.write_text(description))
-    return [path, side, clip]
+    _check(model)
+    unet, vae_config = model.unet.config, model.vae.config
+    times = unet_factor(model.unet) if forge else 1
+    heads = UNET_HEADS if forge else unet.attention_head_dim
+    vae, vae_widths = widened_autoencoder(model.vae)
+    vae = rescaled_autoencoder(vae, model.latent_scale)
+    if forge:
+        vae = deeper_autoencoder(vae, vae_widths, vae_config.layers_per_block)
+    try:
+        weights = to_original_layout(
+            wide_unet(model.unet, CLIP_L["hidden_size"], times, heads), vae, clip_l(model.text_encoder)
+        )
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"The original layout has no place for a part of this model ({error}).") from error
+    token = f"{CLIP_PREFIX}embeddings.token_embedding.weight"
+    weights[token] = _clip_embedding(model.tokenizer, weights[token])
+    weights = {name: tensor.to(dtype).contiguous().clone() for name, tensor in weights.items()}
+    if torch.stack([tensor.isinf().any() for tensor in weights.values()]).any():
+        raise ModelError(f"The weights leave the range of {dtype}; export them in float32.")
+    if model.prediction_type == "v_prediction":
+        weights["v_pred"] = torch.empty(0)
+    if _has_zero_terminal_snr(model):
+        weights["ztsnr"] = torch.empty(0)
+    if heads != UNET_HEADS:
+        weights[HEADS_KEY] = torch.zeros(heads)
+    metadata = {
+        "format": "pt",
+        "modelspec.prediction_type": "v" if model.prediction_type == "v_prediction" else "epsilon",
+        "modelspec.resolution": f"{model.native_resolution}x{model.native_resolution}",
+    }
+    depth = AUTOENCODER_LAYERS if forge else vae_config.layers_per_block
+    widths = [times * width for width in unet.block_out_channels]
+    description = yaml.safe_dump(_description(model, widths, heads, vae_widths, depth), sort_keys=False)
+    side = path.with_suffix(".yaml")
+    before = side.read_bytes() if side.is_file() else None
+    write_atomically(side, lambda temporary: temporary.write_text(description, encoding="utf-8"))
+    try:
+        write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
+    except BaseException:
+        with suppress(OSError):  # both or none
+            side.unlink() if before is None else side.write_bytes(before)
+        raise
+    return [path, side]
 
 
-def _write_vocabulary(tokenizer: Any, folder: Path) -> None:
-    """vocab.json and merges.txt, which the WebUIs' older transformers read and newer ones no longer write."""
-    if (folder / "merges.txt").exists():
+def forge_hint(model: DiffusersModel) -> str | None:
+    """What to tell about Forge where a model was not exported for it; None if it reads the file anyway."""
+    width = model.unet.config.block_out_channels[0]
+    if width == UNET_WIDTH and model.vae.config.layers_per_block == AUTOENCODER_LAYERS:
+        return None
+    return (
+        "A1111 reads this file; stock Forge knows models by their sizes and refuses it: --forge writes one that it "
+        f"reads and that computes the same in about {(UNET_WIDTH / width) ** 2:.0f} times the work."
+    )
+
+
+def _check(model: DiffusersModel) -> None:
+    """Raise ModelError unless the original code, which knows few settings, can hold the model."""
+    unet, vae = model.unet.config, model.vae.config
+    widths, vae_widths = list(unet.block_out_channels), list(vae.block_out_channels)
+    attends = ["CrossAttn" in kind for kind in unet.down_block_types]
+    known = {"CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"}
+    transformers = unet.transformer_layers_per_block
+    if unet.norm_num_groups != GROUPS or unet.use_linear_projection:
+        what = f"Only a U-Net of Stable Diffusion 1.x's form, with {GROUPS} groups, can be exported"
+    elif any(width % widths[0] for width in widths) or any(width % vae_widths[0] for width in vae_widths):
+        what = f"The widths {widths} and {vae_widths} must be whole multiples of the first to be exported"
+    elif not isinstance(unet.layers_per_block, int) or not isinstance(unet.attention_head_dim, int):
+        what = "A U-Net with stages of different depths or heads cannot be exported"
+    elif (
+        not known.issuperset([*unet.down_block_types, *unet.up_block_types])
+        or attends != ["CrossAttn" in kind for kind in reversed(unet.up_block_types)]
+        or unet.mid_block_type != "UNetMidBlock2DCrossAttn"
+        or set(transformers if isinstance(transformers, (list, tuple)) else [transformers]) != {1}
+        or (unet.act_fn, unet.freq_shift, unet.flip_sin_to_cos) != ("silu", 0, True)
+    ):
+        what = "A U-Net with other blocks than Stable Diffusion 1.x's cannot be exported"
+    elif not (getattr(vae, "mid_block_add_attention", True) and hasattr(model.vae.quant_conv, "weight")):
+        what = "An autoencoder without attention or latent projections cannot be exported"
+    elif not (_has_zero_terminal_snr(model) or torch.allclose(model.alphas_cumprod, scaled_linear_alphas(), rtol=1e-6)):
+        what = "A model with a noise schedule other than Stable Diffusion's cannot be exported"
+    else:
         return
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    raise ModelError(f"{what}.")
 
 
-def _description(model: DiffusersModel, vae_widths: list[int], clip: Path) -> dict[str, Any]:
+def _has_zero_terminal_snr(model: DiffusersModel) -> bool:
+    return bool(torch.allclose(model.alphas_cumprod, scaled_linear_alphas(zero_terminal_snr=True), rtol=1e-6))
+
+
+def _clip_embedding(tokenizer: Any, own: Tensor) -> Tensor:
+    """(49408, width) token embedding for CLIP's vocabulary from a model's own (words, width) one.
+
+    A word that the model does not know gets the mean of its letters. Of a word of the model that CLIP spells in pieces,
+    every piece that means nothing else gets the word's row.
+    """
+    words, _ = clip_vocabulary()
+    known: dict[str, int] = tokenizer.get_vocab()
+    if known == words:
+        return own
+    if missing := [letter for letter in words if len(letter.removesuffix("</w>")) == 1 and letter not in known]:
+        raise ModelError(f"The model's vocabulary lacks the letter {missing[0]!r} of CLIP's and cannot be exported.")
+    pieces: dict[str, int] = {}
+    spell = clip_tokenizer("!")
+    for word, row in sorted(known.items(), key=lambda item: len(item[0])):
+        if word not in words and word.endswith("</w>"):
+            pieces |= dict.fromkeys(spell.tokenize(spell.convert_tokens_to_string([word]).strip()), row)
+    table = torch.empty(len(words), own.shape[1])
+    for word, row in words.items():
+        if (found := known.get(word, pieces.get(word))) is not None:
+            table[row] = own[found]
+        else:
+            letters = list(word.removesuffix("</w>"))
+            letters[-1] += "</w>" if word.endswith("</w>") else ""
+            table[row] = own[[known[letter] for letter in letters]].mean(0)
+    return table
+
+
+def _description(
+    model: DiffusersModel, channels: list[int], heads: int, vae_widths: list[int], vae_layers: int
+) -> dict[str, Any]:
     """The original code's configuration."""
     unet: Any = model.unet.config
-    channels = list(unet.block_out_channels)
     attends = [2**i for i, kind in enumerate(unet.down_block_types) if "CrossAttn" in kind]
     parameters: dict[str, Any] = {
         "linear_start": 0.00085,
@@ -122,7 +205,7 @@ def _description(model: DiffusersModel, vae_widths: list[int], clip: Path) -> di
         "cond_stage_trainable": False,
         "conditioning_key": "crossattn",
         "monitor": "val/loss_simple_ema",
-        "scale_factor": model.latent_scale,
+        "scale_factor": LATENT_SCALE,
         "use_ema": False,
         "unet_config": {
             "target": "ldm.modules.diffusionmodules.openaimodel.UNetModel",
@@ -134,10 +217,10 @@ def _description(model: DiffusersModel, vae_widths: list[int], clip: Path) -> di
                 "attention_resolutions": attends,
                 "num_res_blocks": unet.layers_per_block,
                 "channel_mult": [width // channels[0] for width in channels],
-                "num_heads": unet.attention_head_dim,  # the number of heads, despite diffusers' name
+                "num_heads": heads,
                 "use_spatial_transformer": True,
                 "transformer_depth": 1,
-                "context_dim": unet.cross_attention_dim,
+                "context_dim": CLIP_L["hidden_size"],
                 "use_checkpoint": False,
                 "legacy": False,
             },
@@ -155,17 +238,14 @@ def _description(model: DiffusersModel, vae_widths: list[int], clip: Path) -> di
                     "out_ch": 3,
                     "ch": vae_widths[0],
                     "ch_mult": [width // vae_widths[0] for width in vae_widths],
-                    "num_res_blocks": model.vae.config.layers_per_block,
+                    "num_res_blocks": vae_layers,
                     "attn_resolutions": [],
                     "dropout": 0.0,
                 },
                 "lossconfig": {"target": "torch.nn.Identity"},
             },
         },
-        "cond_stage_config": {
-            "target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder",
-            "params": {"version": str(clip)},
-        },
+        "cond_stage_config": {"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder"},
     }
     if model.prediction_type == "v_prediction":
         parameters["parameterization"] = "v"

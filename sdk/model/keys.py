@@ -14,6 +14,8 @@ UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 CLIP_PREFIX = "cond_stage_model.transformer.text_model."
 OPEN_CLIP_PREFIX = "cond_stage_model.model."
+# What our export adds: a weight with as many values as the U-Net has heads, which the shape of no layer tells.
+HEADS_KEY = "dragtext.num_heads"
 
 _UNET_HEAD = {
     "conv_in": "input_blocks.0.0",

@@ -12,7 +12,7 @@ import torch
 from ..errors import ModelError
 from .base import PredictionType
 from .checkpoint import LATENT_SCALE, anatomy
-from .keys import clip_names, open_clip_names, unet_names, vae_names
+from .keys import HEADS_KEY, clip_names, open_clip_names, unet_names, vae_names
 from .vocabulary import clip_tokenizer
 from .weights import Weights, fill
 
@@ -27,7 +27,7 @@ def load_file(
     weights = Weights.of(path.name, [path])
     found = anatomy(weights, needs_vae=vae is None)
     sidecar = _sidecar(path)
-    scale, heads = sidecar["scale_factor"], _heads(sidecar)
+    scale, heads = sidecar["scale_factor"], _heads(weights, sidecar)
     found.vae["scaling_factor"] = scale
     if heads:
         found.unet["attention_head_dim"] = heads
@@ -88,12 +88,14 @@ def _stated_size(weights: Weights, sidecar: dict[str, Any]) -> int | None:
     return 8 * size if isinstance(size, int) and 8 <= size <= 256 and size != 64 else None
 
 
-def _heads(sidecar: dict[str, Any]) -> int | None:
-    """The number of attention heads where the yaml gives one; shapes do not tell it."""
+def _heads(weights: Weights, sidecar: dict[str, Any]) -> int | None:
+    """The number of attention heads where the yaml or our export gives one; shapes of layers do not tell it."""
     try:
         heads = sidecar["unet_config"]["params"].get("num_heads")
     except (KeyError, TypeError, AttributeError):
-        return None
+        heads = None
+    marked = next((shape for name, shape in weights.shapes.items() if name.endswith(HEADS_KEY)), None)
+    heads = marked[0] if heads is None and marked else heads
     return heads if isinstance(heads, int) and heads > 0 else None
 
 
