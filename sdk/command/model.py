@@ -21,6 +21,9 @@ def export_model(
         bool,
         typer.Option("--forge", help="widen the U-Net so that stock Forge recognises it (the same numbers, slower)"),
     ] = False,
+    with_tokenizer: Annotated[
+        bool, typer.Option("--with-tokenizer", help="also write NAME-clip/, for an A1111 that was never online")
+    ] = False,
 ) -> None:
     """Write a model in the original layout with its yaml, for the checkpoint folder of A1111 or Forge."""
     from ..picture.files import check_writable
@@ -37,7 +40,7 @@ def export_model(
     from ..model.load import load_model
 
     loaded = load_model(model, device="cpu", dtype="float32", vae=vae)
-    for written in export_checkpoint(loaded, path, getattr(torch, dtype), forge=forge):
+    for written in export_checkpoint(loaded, path, getattr(torch, dtype), forge=forge, with_tokenizer=with_tokenizer):
         put(f"Saved {written}")
     if not forge and (hint := forge_hint(loaded)):
         put(hint)

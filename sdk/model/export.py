@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..errors import ModelError
 from .diffusers import scaled_linear_alphas
 from .keys import CLIP_PREFIX, HEADS_KEY, clip_names, unet_names, vae_names
-from .vocabulary import clip_tokenizer, clip_vocabulary
+from .vocabulary import clip_tokenizer, clip_tokenizer_files, clip_vocabulary
 from .widen import (
     AUTOENCODER_LAYERS,
     CLIP_L,
@@ -50,7 +51,12 @@ def to_original_layout(
 
 
 def export_checkpoint(
-    model: DiffusersModel, path: Path, dtype: torch.dtype = torch.float16, *, forge: bool = False
+    model: DiffusersModel,
+    path: Path,
+    dtype: torch.dtype = torch.float16,
+    *,
+    forge: bool = False,
+    with_tokenizer: bool = False,
 ) -> list[Path]:
     """Write `path` (.safetensors) and a yaml of the same name, which belong into a WebUI's folder of checkpoints.
 
@@ -60,13 +66,16 @@ def export_checkpoint(
     forge: also widen the U-Net to 320 channels and the autoencoder to its usual depth. Stock Forge, which knows models
     by their sizes, then reads the file; the U-Net takes (320 / width)^2 times the work.
 
-    Returns what was written, both files or none. Raises ModelError for a model that the original code cannot hold,
+    with_tokenizer: also write NAME-clip/ with CLIP's tokenizer, for an A1111 that has never been online; the yaml names
+        that folder then, by its absolute path.
+
+    Returns what was written, all or nothing. Raises ModelError for a model that the original code cannot hold,
     InputError where the files cannot be written.
     """
     import yaml
     from safetensors.torch import save_file
 
-    from ..picture.files import write_atomically
+    from ..picture.files import make_folder, write_atomically
 
     _check(model)
     unet, vae_config = model.unet.config, model.vae.config
@@ -100,17 +109,42 @@ def export_checkpoint(
     }
     depth = AUTOENCODER_LAYERS if forge else vae_config.layers_per_block
     widths = [times * width for width in unet.block_out_channels]
-    description = yaml.safe_dump(_description(model, widths, heads, vae_widths, depth), sort_keys=False)
-    side = path.with_suffix(".yaml")
-    before = side.read_bytes() if side.is_file() else None
-    write_atomically(side, lambda temporary: temporary.write_text(description, encoding="utf-8"))
-    try:
+    described = _description(model, widths, heads, vae_widths, depth)
+    clip = path.with_name(f"{path.stem}-clip")
+    if with_tokenizer:
+        stage = described["model"]["params"]["cond_stage_config"]
+        stage["params"] = {"version": str(clip.absolute())}
+    written = [(path.with_suffix(".yaml"), yaml.safe_dump(described, sort_keys=False))]
+    if with_tokenizer:
+        written += [(clip / name, text) for name, text in clip_tokenizer_files().items()]
+    with _all_or_nothing([file for file, _ in written]):
+        if with_tokenizer:
+            make_folder(clip)
+        for file, text in written:
+            write_atomically(file, partial(_write_text, text))
         write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
+    return [path, written[0][0], *([clip] if with_tokenizer else [])]
+
+
+@contextmanager
+def _all_or_nothing(files: list[Path]) -> Iterator[None]:
+    """Put small files back as they were if the block fails."""
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    folders = {file.parent for file in files if not file.parent.exists()}
+    try:
+        yield
     except BaseException:
-        with suppress(OSError):  # both or none
-            side.unlink() if before is None else side.write_bytes(before)
+        for file, content in before.items():
+            with suppress(OSError):
+                file.unlink(missing_ok=True) if content is None else file.write_bytes(content)
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()
         raise
-    return [path, side]
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def forge_hint(model: DiffusersModel) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,36 @@ def clip_vocabulary() -> tuple[dict[str, int], list[str]]:
     symbols = _byte_symbols()
     words = symbols + [f"{symbol}</w>" for symbol in symbols] + [merge.replace(" ", "") for merge in merges]
     return {word: index for index, word in enumerate([*words, START, END])}, merges
+
+
+def clip_tokenizer_files() -> dict[str, str]:
+    """{name: content} of a folder from which transformers loads CLIP ViT-L/14's tokenizer and text config."""
+    vocabulary, merges = clip_vocabulary()
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    kind = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
+    config = {
+        "architectures": ["CLIPTextModel"],
+        "model_type": "clip_text_model",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "vocab_size": len(vocabulary),
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "projection_dim": 768,
+        "bos_token_id": vocabulary[START],
+        "eos_token_id": vocabulary[END],
+        "pad_token_id": vocabulary[END],
+    }
+    return {
+        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
+        "merges.txt": "\n".join(["#version: 0.2", *merges, ""]),
+        "tokenizer_config.json": json.dumps({**kind, **special}, indent=2),
+        "special_tokens_map.json": json.dumps(special, indent=2),
+        "config.json": json.dumps(config, indent=2),
+    }
 
 
 def _byte_symbols() -> list[str]:

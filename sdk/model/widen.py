@@ -2,8 +2,8 @@
 
 A channel that stands there several times leaves every normalisation as it was: mean and variance of groups and layers
 are those of the channel alone. So a wider layer writes each of its outputs several times and reads of its inputs the
-first copy only. Attention heads grow by zeros, and the queries make up for the root of the width that attention divides by.
-Blocks that are added pass on what they get.
+first copy only. Attention heads grow by zeros, and the queries make up for the root of the width that attention divides
+by. Blocks that are added pass on what they get.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def rescaled_autoencoder(state: State, scale: float) -> State:
 
 
 def deeper_autoencoder(state: State, widths: list[int], layers: int) -> State:
-    """The autoencoder with Stable Diffusion's two layers per block; ModelError for one of other widths, or with more."""
+    """The autoencoder with Stable Diffusion's two layers per block; ModelError for one of other widths or with more."""
     if widths != AUTOENCODER_WIDTHS or layers > AUTOENCODER_LAYERS:
         raise ModelError(f"An autoencoder of the widths {widths} is not the one that Forge wants; export it for A1111.")
     added: State = {}
