@@ -127,13 +127,13 @@ def published_iterations(problem: DragProblem) -> Iterator[None]:
             assert 0 <= best < (2 * search + 1) ** 2
         direction = problem.targets[0] - handle
         direction = direction / np.linalg.norm(direction)
-        loss = motion(features, *handle, direction)
+        loss = motion(features, handle[0], handle[1], direction)
         if problem.mask is not None:
             loss = loss + settings.mask_weight * ((previous - first_previous) * (1 - problem.mask)).abs().sum()
         loss.backward(retain_graph=True)
         optimisers[0].step()
         optimisers[0].zero_grad()
-        text_loss = motion(features.clone(), *handle, direction)
+        text_loss = motion(features.clone(), handle[0], handle[1], direction)
         rows = problem.text.content_length
         text_loss = text_loss + settings.text_weight * (problem.text.embedding - text)[:, :rows].abs().sum()
         text_loss.backward()

@@ -4,6 +4,8 @@
 are generated from it.
 """
 
+# ResolvedSettings takes defaults away, which pydantic allows and a dataclass would not:
+# pyright: reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import math

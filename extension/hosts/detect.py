@@ -38,5 +38,8 @@ def detect() -> Host:
 
 def _has_sdnext_launcher() -> bool:
     """SD.Next imports `installer` from its own folder; elsewhere that name is anybody's."""
-    installer, modules = (getattr(sys.modules.get(name), "__file__", None) for name in ("installer", "modules.shared"))
-    return bool(installer and modules) and Path(installer).parent == Path(modules).parent.parent
+    installer = getattr(sys.modules.get("installer"), "__file__", None)
+    modules = getattr(sys.modules.get("modules.shared"), "__file__", None)
+    if installer is None or modules is None:
+        return False
+    return Path(installer).parent == Path(modules).parent.parent

@@ -176,10 +176,11 @@ class FastConvolutions(TorchFunctionMode):
         return result if bias is None else result + bias[:, None, None]
 
     def _transformed(self, weight: Tensor) -> Tensor:
-        version, transformed = self._kept.get(weight, (None, None))
-        if version != weight._version:
-            transformed = Winograd.transform(weight)
-            self._kept[weight] = weight._version, transformed
+        kept = self._kept.get(weight)
+        if kept is not None and kept[0] == weight._version:
+            return kept[1]
+        transformed = Winograd.transform(weight)
+        self._kept[weight] = weight._version, transformed
         return transformed
 
 
