@@ -47,5 +47,6 @@ def _to_eight_bits(values: np.ndarray, mode: str, deep_png: bool) -> tuple[np.nd
         if most > 1:
             notes = ("The picture holds floats above 1; they were read as 0 to 1, and what is brighter became white.",)
     else:
-        full = float(2 ** max(8, 8 * int(np.ceil(np.log2(most + 1) / 8))) - 1)
+        bits = max(8, 8 * int(np.ceil(np.log2(most + 1) / 8)))
+        full = float(2 ** min(bits, 31) - 1)  # numbers of 32 bits are signed
     return np.clip(values * (255 / full), 0, 255).astype(np.uint8), notes
