@@ -399,6 +399,34 @@ def test_the_second_ctrl_c_ends_at_once_and_gives_the_handler_back():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_each_signal_has_its_exit_code(name, code):
+    if not hasattr(signal, name):
+        pytest.skip("Windows has no such signal")
+
+    def stops():
+        with interruptible() as stop:
+            signal.raise_signal(getattr(signal, name))
+            assert stop()
+            raise InterruptedEditError("The grid was stopped.")
+
+    with pytest.raises(InterruptedEditError) as caught:
+        stops()
+    assert caught.value.exit_code == code
+    assert InterruptedEditError.exit_code == 130
+
+
+def test_ctrl_c_outside_an_edit_is_one_line(run, monkeypatch):
+    from dragtext.sdk.command import information
+
+    def interrupts():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(information, "collect", interrupts)
+    code, stdout, stderr = run("info")
+    assert (code, stdout, stderr) == (130, "", "Error: Interrupted before anything was written.\n")
+
+
 def test_version(run):
     code, stdout, _ = run("--version")
     assert code == 0

@@ -120,3 +120,39 @@ def test_a_failing_cell_is_a_row_and_not_the_end(editor, request_, tmp_path, mon
     monkeypatch.undo()
     again = run_grid(editor, request_, None, [("text_weight", [0, 0.1])], tmp_path)
     assert [row["error"] for row in again] == ["", ""]
+
+
+def test_a_file_that_cannot_be_written_ends_it_and_the_rest_goes_on_later(editor, request_, tmp_path, monkeypatch):
+    from dragtext.sdk.picture import files
+
+    real, saved = files.save_image, []
+
+    def full_after_one(image, path, *options):
+        if saved:
+            raise sdk.InputError(f"The output {path} cannot be written (No space left on device).")
+        saved.append(path)
+        return real(image, path, *options)
+
+    monkeypatch.setattr(files, "save_image", full_after_one)
+    axes = [("text_weight", [0, 0.1, 10])]
+    ran = []
+    with pytest.raises(sdk.InputError, match="No space left"):
+        run_grid(editor, request_, None, axes, tmp_path, on_cell=lambda number, *_: ran.append(number))
+    assert ran == [0, 1]
+    assert [row["text_weight"] for row in json.loads((tmp_path / "table.json").read_text())] == [0]
+    monkeypatch.undo()
+    rows = run_grid(editor, request_, None, axes, tmp_path, on_cell=lambda number, *_: ran.append(number))
+    assert ran == [0, 1, 1, 2]
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"picture": "gone.png"}', "\xff"])
+def test_a_damaged_row_is_made_again(content, editor, request_, tmp_path):
+    axes = [("seed", [1])]
+    run_grid(editor, request_, None, axes, tmp_path)
+    (stored,) = tmp_path.glob("000-*.json")
+    stored.write_bytes(content.encode("latin1"))
+    ran = []
+    (row,) = run_grid(editor, request_, None, axes, tmp_path, on_cell=lambda number, *_: ran.append(number))
+    assert ran == [0]
+    assert not row["error"]

@@ -73,65 +73,97 @@ def run_grid(
 
     on_cell: called before each edit with (number, cells in all, what varies). A cell that fails becomes a row with its
     error. Once `should_stop` says so, the edit in hand is dropped, the table holds what is done, and
-    InterruptedEditError is raised; the same call goes on from there.
+    InterruptedEditError is raised; the same call goes on from there. So it does after InputError, for a file that
+    cannot be written.
     """
     grid = cells(axes, request.settings)
     rows: list[dict[str, Any]] = []
-    stopped = False
+    ending: DragTextError | None = None
     for number, (varied, settings) in enumerate(grid):
         # The name knows everything that the picture depends on, so a changed request does not meet old results.
         painted = None if mask is None else mask_to_uri(mask)
         identity = replace(request, settings=settings, mask=painted).to_json() + editor.fingerprint
         name = f"{number:03d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-        stored = folder / f"{name}.json"
-        if stored.exists() and (folder / f"{name}.png").exists():
-            rows.append(json.loads(stored.read_text()))
-            continue
-        if on_cell:
-            on_cell(number, len(grid), varied)
-        row: dict[str, Any] = {**varied, "picture": "", "error": ""}
-        try:
-            result = editor.drag(
-                request.drags, mask=mask, settings=settings, on_progress=on_progress, should_stop=should_stop
-            )
-        except InterruptedEditError:
-            stopped = True
-        except DragTextError as error:
-            row["error"] = str(error)
-        else:
-            stopped = result.stopped == "interrupted"
-            if not stopped:
-                result.save(folder / f"{name}.png")
-                row |= {
-                    "picture": f"{name}.png",
-                    "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
-                    "reached": result.reached,
-                    "stopped": result.stopped,
-                    "updates": result.steps,
-                    "seconds": sum(result.timings.values()),
-                    "settings": as_dict(result.settings),
-                }
-        if stopped:
-            break
-        if not row["error"]:  # a failure may be one of the moment, so it is tried again
-            write_atomically(stored, lambda path, row=row: path.write_text(json.dumps(row)))
+        row = _stored(folder, name)
+        if row is None:
+            if on_cell:
+                on_cell(number, len(grid), varied)
+            try:
+                asked = replace(request, settings=settings)
+                row = varied | _edit(editor, asked, mask, folder, name, on_progress, should_stop)
+                if not row["error"]:  # a failure may be one of the moment, so it is tried again
+                    _write_json(folder / f"{name}.json", row)
+            except DragTextError as error:  # a stop, or a file that cannot be written: no cell after it would do better
+                ending = error
+                break
         rows.append(row)
-    _write_tables(folder, rows, editor.picture, [name for name, _ in axes], columns=len(axes[-1][1]))
-    if stopped:
+    try:
+        _write_tables(folder, rows, editor.picture, [name for name, _ in axes], columns=len(axes[-1][1]))
+    except InputError as error:
+        ending = ending or error  # what failed first says more
+    if isinstance(ending, InterruptedEditError):
         raise InterruptedEditError(
             f"Stopped after {len(rows)} of {len(grid)} edits; the same command goes on from there."
         )
+    if ending is not None:
+        raise ending
     return rows
+
+
+def _edit(
+    editor: Editor,
+    request: Request,
+    mask: np.ndarray | None,
+    folder: Path,
+    name: str,
+    on_progress: OnProgress | None,
+    should_stop: ShouldStop | None,
+) -> dict[str, Any]:
+    """One cell: its picture in the folder, and its row without what varies."""
+    try:
+        result = editor.drag(
+            request.drags, mask=mask, settings=request.settings, on_progress=on_progress, should_stop=should_stop
+        )
+    except InterruptedEditError:
+        raise
+    except DragTextError as error:
+        return {"picture": "", "error": str(error)}
+    if result.stopped == "interrupted":
+        raise InterruptedEditError("The edit was stopped.")
+    result.save(folder / f"{name}.png")
+    return {
+        "picture": f"{name}.png",
+        "error": "",
+        "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
+        "reached": result.reached,
+        "stopped": result.stopped,
+        "updates": result.steps,
+        "seconds": sum(result.timings.values()),
+        "settings": as_dict(result.settings),
+    }
+
+
+def _stored(folder: Path, name: str) -> dict[str, Any] | None:
+    """The row of a cell that an earlier run finished; None where there is none that can be read."""
+    try:
+        row = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        return row if isinstance(row, dict) and (folder / row["picture"]).is_file() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
 
 def _write_tables(
     folder: Path, rows: list[dict[str, Any]], original: np.ndarray, varied: list[str], columns: int
 ) -> None:
-    write_atomically(folder / "table.json", lambda path: path.write_text(json.dumps(rows, indent=1)))
+    _write_json(folder / "table.json", rows)
     names = [*varied, "distance_left", "reached", "stopped", "updates", "seconds", "picture", "error"]
 
     def write(path: Path) -> None:
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore", restval="")
             writer.writeheader()
             writer.writerows(rows)

@@ -91,6 +91,13 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, LaterCommand) else command, rest
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Typer gives it an exit status of its own, which differs between its versions.
+            raise InterruptedEditError("Interrupted before anything was written.") from None
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -137,9 +144,6 @@ def main(commands: Mapping[str, Home] = COMMANDS) -> None:
         except DragTextError as error:
             say(f"Error: {error}")
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            say("Interrupted: nothing was written.")
-            sys.exit(InterruptedEditError.exit_code)
         except ImportError as error:
             say(f"Error: {one_line(_broken(error))}")
             sys.exit(InputError.exit_code)

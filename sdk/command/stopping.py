@@ -61,7 +61,6 @@ def interruptible(
     try:
         yield stop
     except KeyboardInterrupt:
-        # Typer gives a KeyboardInterrupt an exit status of its own, which differs between its versions.
         raise stop.error("Stopped at once; the work in hand was dropped.") from None
     except InterruptedEditError as error:
         stop.give_code(error)
