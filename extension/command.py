@@ -36,12 +36,16 @@ def ui(
     option: Annotated[
         Optional[list[str]], typer.Option("--option", help="NAME=VALUE, as in a WebUI's settings: preview_every=5")
     ] = None,
+    allow_host: Annotated[
+        Optional[list[str]],
+        typer.Option("--allow-host", help="another name by which this page is opened; may be repeated"),
+    ] = None,
     device: Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
     dtype: Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")] = None,
 ) -> None:
     """Open the drag tab in a browser, without a WebUI."""
     if importlib.util.find_spec("gradio") is None:
-        raise InputError("The page needs gradio: pip install 'dragtext[ui]'.")
+        raise InputError("The page needs gradio: pip install -c constraints-gradio4.txt 'dragtext[ui]'.")
     from .hosts.base import Accounts
     from .hosts.standalone import Standalone
     from .queue import Jobs
@@ -57,7 +61,7 @@ def ui(
         dtype=dtype,
         vae=vae,
     )
-    serve(Jobs(standalone), host, port)
+    serve(Jobs(standalone), host, port, allow_host or ())
 
 
 def _accounts(texts: Sequence[str] | None, flag: str) -> dict[str, str]:

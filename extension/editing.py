@@ -1,10 +1,10 @@
-"""What an edit on a host does: lend the model, drag, report, save; and render a finished edit again."""
+"""What a job does on a host: lend the model, drag or render, report, save."""
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
@@ -12,31 +12,44 @@ from typing import Any
 from PIL import Image
 
 from ..sdk.editor import Editor
-from ..sdk.errors import DragTextError, InputError
+from ..sdk.errors import DragTextError, InputError, InterruptedEditError
 from ..sdk.model import cache
 from ..sdk.model.memory import memory_errors
+from ..sdk.picture.files import METADATA_KEY
+from ..sdk.picture.masks import load_mask
 from ..sdk.result import PHASES, EditResult, Progress
+from .estimate import Estimate, History
 from .hosts.base import Host, Notice
 from .infotext import write_infotext
-from .job import Job
+from .job import EditJob, Job, RenderJob
+from .limits import sentence
+from .options import number
+from .pictures import DECODING, small
 
 log = logging.getLogger("dragtext")
 
 KEPT_EDITORS = 2  # pictures whose inversion and LoRA stay in memory
 PREVIEW_SIDE = 512
+V_KEY = "dragtext_v"  # in a PNG beside the request: the point of the way that it shows, as image/text
+LONGEST_OUTSIDE_PNG = 10_000  # characters of infotext; JPEG and WebP hold 64 kB of two bytes each
 
 
 class Editing:
-    """The edits of one host; called by the queue's worker, one at a time."""
+    """The work of one host; called by the queue's worker, one job at a time."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self._editors: OrderedDict[str, Editor] = OrderedDict()
         self._lock = threading.Lock()
+        self._history = History()
+
+    def estimate(self) -> Estimate:
+        """For a new edit; it knows what earlier ones took."""
+        return Estimate(self._history)
 
     def configure_cache(self) -> None:
         """Tell the SDK where the host wants its cache, and how large."""
-        cache.configure(self.host.cache_folder, float(self.host.option("cache_limit_mb")))
+        cache.configure(self.host.cache_folder, number(self.host, "cache_limit_mb"))
 
     def forget(self) -> None:
         """Drop what is kept in memory for the next drag on the same picture."""
@@ -44,102 +57,160 @@ class Editing:
             self._editors.clear()
 
     def attempt(self, job: Job) -> DragTextError | None:
-        """Run the edit; never raises, since some hosts lose what is raised in their own thread."""
+        """Do the job; never raises, since some hosts lose what is raised in their own thread."""
         try:
             with memory_errors():
-                self._edit(job)
+                if isinstance(job, RenderJob):
+                    self._render(job)
+                elif isinstance(job, EditJob):
+                    self._edit(job)
+            self._save(job)
         except DragTextError as error:
             return error
-        except Exception as error:
-            log.exception("The edit %s failed", job.id)
+        except BaseException as error:
+            log.exception("The job %s failed", job.id)
             return explained(error)
         return None
 
-    def _edit(self, job: Job) -> None:
+    def _edit(self, job: EditJob) -> None:
         self.configure_cache()
         strength = job.request.settings.resolve().strength
         with self.host.lend(job.request.prompt, strength) as model:
-            editor = self._editor(job, model)
-            with editor.attached(model):
-                try:
-                    result = editor.drag(
-                        job.request.drags,
-                        mask=job.mask,
-                        settings=job.request.settings,
-                        on_progress=lambda event: self._report(job, event),
-                        should_stop=lambda: self._should_stop(job),
-                    )
-                except RuntimeError:
-                    self.host.check()  # a model that went away breaks with torch's words; say what happened
-                    raise
-            job.infotext, job.fingerprint = write_infotext(result), model.fingerprint
-        job.result = replace(result, rendering=result.rendering.with_model(None))
-        if job.save:
-            request = result.request
+            key, editor = self._editor(job, model)
             try:
-                job.saved = self.host.save(
-                    result.image, job.infotext, request.to_json(), request.prompt, request.settings.seed
-                )
-            except Exception as error:  # a full disk, or another extension's callback, must not cost the result
-                job.note = f"The result could not be saved ({getattr(error, 'strerror', None) or error})."
-                log.warning(job.note)
+                with editor.attached(model):
+                    result = self._drag(job, editor)
+            except BaseException:
+                # What ends without a result leaves nothing in memory; what the disk holds is found again.
+                with self._lock:
+                    self._editors.pop(key, None)
+                raise
+            job.fingerprint = model.fingerprint
+        job.infotext = write_infotext(result, job.id)
+        job.result = replace(result, rendering=result.rendering.with_model(None))
+        job.image = result.image
+        job.note = sentence(" ".join(result.notes))
 
-    def _editor(self, job: Job, model: Any) -> Editor:
-        key = cache.make_key(model.fingerprint, job.picture.fingerprint, job.request.prompt)
+    def _drag(self, job: EditJob, editor: Editor) -> EditResult:
+        try:
+            return editor.drag(
+                job.request.drags,
+                mask=None if job.mask is None else load_mask(job.mask, job.size),
+                settings=job.request.settings,
+                on_progress=lambda event: self._report(job, event),
+                should_stop=lambda: self._should_stop(job),
+            )
+        except RuntimeError:
+            self.host.check()  # a model that went away breaks with torch's words; say what happened
+            raise
+        finally:
+            job.estimate.finish()
+
+    def _editor(self, job: EditJob, model: Any) -> tuple[str, Editor]:
+        if job.picture is None:
+            raise InputError("The picture of this edit is gone; start the edit again.")
+        key = cache.make_key(model.fingerprint, job.picture.id, job.request.prompt)
         with self._lock:
-            editor = self._editors.pop(key, None) or Editor(model, job.picture, job.request.prompt)
+            editor = self._editors.pop(key, None)
+        if editor is None:
+            with DECODING:
+                editor = Editor(model, job.picture.data, job.request.prompt)
+        with self._lock:
             self._editors[key] = editor
             while len(self._editors) > KEPT_EDITORS:
                 self._editors.popitem(last=False)
-        return editor
+        return key, editor
+
+    def _render(self, job: RenderJob) -> None:
+        edit = job.edit
+        if edit is None or edit.result is None:
+            raise InputError("The edit that this would be a point of is gone; drag again.")
+        result = edit.result
+        with self.host.lend(result.request.prompt, result.settings.strength) as model:
+            if model.fingerprint != edit.fingerprint:
+                raise InputError(f"This edit was made with {result.model}; select that checkpoint again.")
+
+            def step(done: int, total: int) -> None:
+                job.phase, job.step, job.total = PHASES["denoise"], done, total
+                self._show(f"DragText: {job.phase} {done}/{total}", done, total)
+                if self._should_stop(job):
+                    raise InterruptedEditError("Stopped before the picture was finished.")
+
+            (job.image,) = result.rendering.with_model(model).sweep([job.at], step)
+        job.infotext = write_infotext(result, edit.id, job.at)
+
+    def _save(self, job: Job) -> None:
+        """Give the picture what it was made from, for whoever stores it, and let the host save it."""
+        assert job.image is not None
+        records = records_of(job)
+        job.image.info.update({"parameters": job.infotext, **records})
+        if not job.save:
+            return
+        request = _made_from(job).request
+        png = request.mask is not None or len(job.infotext) > LONGEST_OUTSIDE_PNG
+        try:
+            job.saved = self.host.save(job.image, job.infotext, records, request.prompt, request.settings.seed, png=png)
+        except Exception as error:  # a full disk, or another extension's callback, must not cost the result
+            reason = sentence(f"The result could not be saved ({getattr(error, 'strerror', None) or error}).")
+            log.warning(reason)
+            job.note = sentence(f"{job.note} {reason}")
 
     def _should_stop(self, job: Job) -> bool:
         self.host.check()
         return job.stop or self.host.interrupted()
 
-    def _report(self, job: Job, event: Progress) -> None:
-        phase = PHASES[event.phase]
-        if phase != job.phase:
-            job.phase, job.phase_started = phase, time.time()
-        job.step, job.total = event.done, event.total
-        every = int(self.host.option("preview_every") or 0)
+    def _report(self, job: EditJob, event: Progress) -> None:
+        job.phase, job.step, job.total = PHASES[event.phase], event.done, event.total
+        left = 0.0
         if event.step is not None:
             job.distance, job.points = event.distance, event.points
+            reach = job.request.settings.reach_distance
+            left = max(0.0, max(event.step.distances, default=0.0) - reach)  # the drag ends with the last to arrive
+            every = int(number(self.host, "preview_every"))
             if event.preview is not None and every and event.step.iteration % every == 0:
                 job.preview = small(event.preview(), PREVIEW_SIDE)
                 job.version += 1
-        text = f"DragText: {phase} {event.done}/{event.total}"
+        job.estimate.advance(event.phase, event.done, event.total, left)
+        text = f"DragText: {job.phase} {event.done}/{event.total}"
         if event.distance is not None:
             text += f", {event.distance:.0f} px left"
-        self.host.show(Notice(text, event.done, event.total, job.preview))
+        self._show(text, event.done, event.total, job.preview)
 
-    def render(self, job: Job, result: EditResult, v: float, text: float | None) -> Image.Image:
-        def draw() -> Image.Image | Exception:
-            try:
-                with memory_errors(), self.host.lend(result.request.prompt, result.settings.strength) as model:
-                    if model.fingerprint == job.fingerprint:
-                        return result.rendering.with_model(model).at(v, text)
-                return InputError(f"This edit was made with {result.model}; select that checkpoint again.")
-            except Exception as error:
-                return error
-
-        with self.host.turn(f"{job.id} v={v:g}"):
-            drawn = self.host.call(draw)
-        if isinstance(drawn, Exception):
-            raise drawn if isinstance(drawn, DragTextError) else explained(drawn)
-        return drawn
+    def _show(self, text: str, done: int, total: int, preview: Image.Image | None = None) -> None:
+        self.host.show(Notice(text, done, total, preview))
 
 
-def small(picture: Image.Image, side: int) -> Image.Image:
-    """At most `side` pixels on the longer side."""
-    picture = picture.copy()
-    picture.thumbnail((side, side))
-    return picture
+def records_of(job: Job) -> dict[str, str]:
+    """What a PNG of a finished job carries besides the infotext: the request, and the point that it shows."""
+    records = {METADATA_KEY: _made_from(job).request.to_json()}
+    if isinstance(job, RenderJob):
+        records[V_KEY] = f"{job.at[0]:.6g}/{job.at[1]:.6g}"
+    return records
+
+
+def _made_from(job: Job) -> EditResult:
+    edit = job.edit if isinstance(job, RenderJob) else job
+    if not isinstance(edit, EditJob) or edit.result is None:
+        raise InputError("This job has no result.")
+    return edit.result
+
+
+def png_file(picture: Image.Image, infotext: str, records: dict[str, str]) -> bytes:
+    """A PNG file with its infotext and records."""
+    from PIL.PngImagePlugin import PngInfo
+
+    information = PngInfo()
+    information.add_itxt("parameters", infotext)
+    for name, text in records.items():
+        information.add_itxt(name, text)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=information)
+    return buffer.getvalue()
 
 
 def explained(error: BaseException) -> DragTextError:
     """An unexpected error as one sentence."""
-    reason = " ".join(str(error).split())[:300]
+    reason = sentence(error)[:300]
     return DragTextError(
         f"{type(error).__name__}: {reason}; please report it with the WebUI's log, where the details are."
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import gradio as gr
-
 from ..sdk.errors import DragTextError
-from ..sdk.settings import SettingInfo, make_settings
+from ..sdk.settings import SettingInfo, Settings, make_settings
 from .options import parse_settings
 from .queue import Jobs
 
@@ -18,7 +16,8 @@ BY_METHOD = "by method"  # a switch whose default depends on the method
 BASIC = ("method", "text", "steps", "lr", "lora_steps", "crop")
 
 
-def beginning_settings(jobs: Jobs) -> Any:
+def beginning_settings(jobs: Jobs) -> Settings:
+    """What the tab begins with: the host's option, or the defaults where that is wrong."""
     try:
         return parse_settings(str(jobs.host.option("default_settings") or ""))
     except DragTextError as error:
@@ -28,6 +27,8 @@ def beginning_settings(jobs: Jobs) -> Any:
 
 def setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any]) -> list[Any]:
     """A component for each setting, in the settings' order; the less common ones folded away."""
+    import gradio as gr
+
     made: dict[str, Any] = {}
     with gr.Accordion("Settings", open=True):
         for info in settings:
@@ -41,6 +42,8 @@ def setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any])
 
 
 def _field(info: SettingInfo, value: Any) -> Any:
+    import gradio as gr
+
     label = f"DragText {info.label.lower()}"  # labels of a host's page must differ from each other
     common = {"label": label, "elem_id": f"dragtext_setting_{info.name}"}
     text = f"{info.description} [{info.default_text}]"

@@ -1,58 +1,118 @@
-"""One edit and what is known of it."""
+"""Jobs: an edit, or a finished edit rendered at another point; what was asked for and what is known of it."""
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from PIL import Image
 
 from ..sdk.errors import DragTextError
-from ..sdk.picture.reading import LoadedImage
 from ..sdk.request import Request
 from ..sdk.result import EditResult
+from .estimate import Estimate
+from .limits import bytes_of
+from .pictures import Picture
 
 State = Literal["queued", "running", "done", "failed", "interrupted"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """One edit and what is known of it. Written by the worker, read by anyone.
+    """What every job has. Written by the worker, read by anyone.
 
-    picture: the opened image; request: drags, prompt, settings; mask: (H, W) bool or None. points: where the handles
-    are, (x, y) pixels of the picture; version: counts the previews. result, fingerprint (of the model), infotext,
-    saved, note (what else there is to say): at the end. eta: seconds left of the running phase.
+    id: of the job; owner: the page that asked, empty for a script; save: also write it where the host saves. phase,
+    step, total: what is being done. At the end: image, infotext, saved, note (what else there is to say), or error.
     """
 
     id: str
-    picture: LoadedImage
     request: Request
-    mask: np.ndarray | None
     save: bool = True
+    owner: str = ""
     state: State = "queued"
     phase: str = "waiting"
     step: int = 0
     total: int = 0
-    distance: float | None = None
-    points: tuple[tuple[float, float], ...] = ()
-    preview: Image.Image | None = None
-    version: int = 0
     error: DragTextError | None = None
-    result: EditResult | None = None
-    fingerprint: str = ""
+    image: Image.Image | None = None
     infotext: str = ""
     saved: Path | None = None
     note: str = ""
-    phase_started: float = 0.0
     stop: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def v(self) -> tuple[float, float]:
+        """The point of the way that `image` shows, (of the image, of the text)."""
+        return 1.0, 1.0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What it holds of others' files."""
+        return 0
+
+    @property
+    def result_bytes(self) -> int:
+        """What its outcome holds in memory."""
+        return bytes_of(self.image)
+
+    def release(self) -> None:
+        """Let go of what only the work needed."""
+
+
+@dataclass(eq=False)
+class EditJob(Job):
+    """An edit.
+
+    picture: what is edited, let go where there is no result; size: its (height, width); mask: a picture file or None.
+    points: where the handles are, (x, y) pixels of the picture; distance: their mean distance to the targets; preview:
+    the picture so far; version: counts the previews. result, fingerprint (of the model): at the end.
+    """
+
+    picture: Picture | None = None
+    size: tuple[int, int] = (0, 0)
+    mask: bytes | None = None
+    distance: float | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    preview: Image.Image | None = None
+    version: int = 0
+    result: EditResult | None = None
+    fingerprint: str = ""
+    estimate: Estimate = field(default_factory=Estimate)
+
+    @property
     def eta(self) -> float | None:
-        if self.state != "running" or not self.step or not self.total:
-            return None
-        return (time.time() - self.phase_started) / self.step * (self.total - self.step)
+        """Seconds left of the edit, None while nothing is known."""
+        return self.estimate.seconds() if self.state == "running" else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        return len(self.picture.data) + len(self.mask or b"") if self.picture else 0
+
+    @property
+    def result_bytes(self) -> int:
+        if self.result is None:
+            return 0
+        rendering = self.result.rendering
+        identity = [part for pair in rendering.identity.values() for part in pair]
+        held = bytes_of(self.image, self.preview, self.result.trajectory, *vars(rendering).values(), *identity)
+        return held + self.waiting_bytes
+
+    def release(self) -> None:
+        self.mask = None
+        if self.result is None:
+            self.picture = self.preview = None
+
+
+@dataclass(eq=False)
+class RenderJob(Job):
+    """A finished edit at another point of its way. edit: the edit; at: (v of the image, v of the text)."""
+
+    edit: EditJob | None = None
+    at: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def v(self) -> tuple[float, float]:
+        return self.at

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..sdk.errors import InputError
 from ..sdk.settings import Settings, make_settings
+
+if TYPE_CHECKING:
+    from .hosts.base import Host
+
+log = logging.getLogger("dragtext")
 
 PREFIX = "dragtext_"
 SECTION = ("dragtext", "DragText")
@@ -35,9 +42,29 @@ OPTIONS = (
     Option("save", True, "DragText: save every result", "in the host's folders, with its file name patterns"),
     Option("preview_every", 10, "DragText: preview every so many steps", "0 turns previews off", 0, 200),
     Option("results_kept", 10, "DragText: finished edits kept in memory", "older ones are forgotten", 1, 100),
+    Option("results_limit_mb", 1024, "DragText: most memory for finished edits, in MB", "the newest stays", 64, 65536),
+    Option(
+        "behind_proxy",
+        False,
+        "DragText: this page is reached through a reverse proxy",
+        "trust its X-Forwarded-Host when asking whether a request comes from this page",
+    ),
     Option("cache_limit_mb", 2048, "DragText: largest size of the cache on disk, in MB", "", 0, 65536),
 )
 BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def number(host: Host, name: str) -> float:
+    """The value of a numeric option. What a host's settings file holds may be anything: then it is the default."""
+    option, value = BY_NAME[name], host.option(name)
+    try:
+        given = float(value)
+    except (TypeError, ValueError):
+        given = math.nan
+    if not math.isfinite(given):
+        log.warning("DragText's option %s is %r and no number; %s is used.", name, value, option.default)
+        given = float(option.default)
+    return min(max(given, option.least), math.inf if option.most is None else option.most)
 
 
 def parse_settings(text: str) -> Settings:

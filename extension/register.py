@@ -43,10 +43,9 @@ def register() -> None:
             return [(_notice(_failure("page", error)), *TAB)]
 
     def on_app_started(_page: Any, app: Any) -> None:
-        if jobs.host.has_public_api:
-            from .routes import add_routes
+        from .routes import add_routes
 
-            add_routes(app, jobs)
+        add_routes(app, jobs)
 
     script_callbacks.on_ui_settings(_attempt("settings", add_settings))
     script_callbacks.on_ui_tabs(on_ui_tabs)

@@ -1,123 +1,154 @@
-"""The HTTP API, `/dragtext/v1`: edits as jobs, on the host's own FastAPI application.
+"""The HTTP routes, on the host's own FastAPI application: edits as jobs.
 
-Bodies are read by `bodies.py`. Nothing that comes in is ever taken as a path.
+One router, mounted twice: always for the page (`/dragtext/internal`, with a header that only our page sends, and only
+that page's own jobs), and for scripts where the host has its API on (`/dragtext/v1`). Nothing that comes in is ever
+taken as a path, nothing is parsed or decoded on the event loop, and no thread waits for a job.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from PIL import Image
-from starlette.concurrency import run_in_threadpool
 
 from ..sdk.drag import METHODS, defaults_of
-from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
-from ..sdk.picture.files import METADATA_KEY
+from ..sdk.errors import DragTextError, InputError
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request as EditRequest
 from ..sdk.settings import catalogue
 from . import schema
-from .access import RefusedError, check_access
-from .bodies import BodyError, edit_fields, flag, json_body
-from .job import Job
-from .queue import (
-    ClosedError,
-    DuplicateJobError,
-    Jobs,
-    NotFinishedError,
-    QueueFullError,
-    UnknownJobError,
-    finished_result,
-)
+from .access import RefusedError, check_access, page_of
+from .answers import describe, in_base64, outcome, picture_file, refusal, refused
+from .bodies import BodyError, edit_fields, file_body, flag, in_thread, json_body
+from .job import EditJob, Job
+from .pictures import jpeg_of
+from .queue import Jobs, NotFinishedError, UnknownJobError, finished_edit
+from .report import bug_report, version
+from .words import standing
 
 log = logging.getLogger("dragtext")
 
-ROOT = "/dragtext/v1"
+API = "/dragtext/v1"
+PAGE = "/dragtext/internal"
+SCRIPTS = Path(__file__).resolve().parent.parent / "javascript"
 POLL = 0.1
 LONGEST_WAIT = 600.0  # seconds; an open request holds up a reload of the host's page
-STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (UnknownJobError, 404),
-    (DuplicateJobError, 409),
-    (NotFinishedError, 409),
-    (QueueFullError, 429),
-    (ClosedError, 503),
-    (InterruptedEditError, 409),
-    (NotEnoughMemoryError, 507),
-    (ModelError, 503),
-    (InputError, 422),
-)
+NEVER_STORED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Endpoint = Callable[..., Awaitable[Response]]
 
 
 def add_routes(app: Any, jobs: Jobs) -> None:
-    """Put the API on a FastAPI application, once; a reloaded page brings a new application."""
+    """Put the routes on a FastAPI application, once; a reloaded page brings a new application."""
     if getattr(app.state, "dragtext", None) is not None:
         return
     app.state.dragtext = jobs
-    app.include_router(_router(app, jobs))
+    app.include_router(Routes(app, jobs, for_page=True).router)
+    if jobs.host.has_public_api:
+        app.include_router(Routes(app, jobs, for_page=False).router)
     app.openapi_schema = None  # it may have been asked for already
 
 
-def _router(app: Any, jobs: Jobs) -> APIRouter:
-    router = APIRouter(prefix=ROOT, tags=["DragText"])
-    dialect = str(getattr(app, "openapi_version", "3.1.0"))
+class Routes:
+    """The router and what its endpoints share."""
 
-    def guarded(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-        @wraps(endpoint)
-        async def answer(request: Request, **parameters: Any) -> Response:
-            try:
-                check_access(request.headers, request.cookies, jobs.host.accounts(), app)
-                return await endpoint(request, **parameters)
-            except RefusedError as error:
-                headers = {"WWW-Authenticate": "Basic"} if error.status == 401 else None
-                return _refusal(error.status, "Refused", error.message, headers)
-            except BodyError as error:
-                return _refusal(error.status, "BodyError", error.message)
-            except DragTextError as error:
-                return _refusal(status_of(error), kind_of(error), str(error))
-            except Exception as error:
-                log.exception("%s %s failed", request.method, request.url.path)
-                return _refusal(500, type(error).__name__, "Something broke; the WebUI's log says what.")
+    def __init__(self, app: Any, jobs: Jobs, *, for_page: bool) -> None:
+        self.app, self.jobs, self.for_page = app, jobs, for_page
+        self.dialect = str(getattr(app, "openapi_version", "3.1.0"))
+        self.router = APIRouter(prefix=PAGE if for_page else API, tags=["DragText"], include_in_schema=not for_page)
+        add_edits(self)
+        add_pictures(self)
+        add_facts(self)
+        if for_page:
+            add_scripts(self)
 
-        return answer
+    def owner(self, request: Request) -> str:
+        """The page that asks; scripts own nothing and see everything."""
+        return page_of(request.headers) if self.for_page else ""
 
-    def route(method: str, path: str, summary: str, responses: dict[int | str, Any], **more: Any) -> Callable:
-        def add(endpoint: Callable[..., Awaitable[Response]]) -> None:
-            router.add_api_route(
+    def job(self, request: Request, identifier: str) -> Job:
+        """Raises UnknownJobError, also for another page's job."""
+        job = self.jobs.get(identifier)
+        if self.for_page and job.owner != self.owner(request):
+            raise UnknownJobError("There is no such edit of this page.")
+        return job
+
+    def known(self, request: Request) -> list[Job]:
+        owner = self.owner(request)
+        return [job for job in self.jobs.all() if not self.for_page or job.owner == owner]
+
+    def add(self, method: str, path: str, summary: str, responses: dict[int | str, Any], **more: Any) -> Callable:
+        """A decorator that makes an endpoint of a function."""
+
+        def keep(endpoint: Endpoint) -> None:
+            self.router.add_api_route(
                 path,
-                guarded(endpoint),
+                self._guarded(endpoint),
                 methods=[method],
                 summary=summary,
-                responses={status: schema.in_dialect(answer, dialect) for status, answer in responses.items()},
+                responses={status: schema.in_dialect(found, self.dialect) for status, found in responses.items()},
                 response_class=Response,
                 response_model=None,
-                openapi_extra=schema.in_dialect(more.get("openapi_extra"), dialect),
+                openapi_extra=schema.in_dialect(more.get("openapi_extra"), self.dialect),
                 status_code=more.get("status_code"),
                 name=endpoint.__name__,
             )
 
-        return add
+        return keep
 
-    one_job = schema.job_schema()
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        host = self.jobs.host
 
-    @route(
+        @wraps(endpoint)
+        async def answer(request: Request, **parameters: Any) -> Response:
+            try:
+                proxied = bool(host.option("behind_proxy"))
+                check_access(request.headers, request.cookies, host.accounts(), self.app, proxied=proxied)
+                if self.for_page:
+                    page_of(request.headers)
+                return await endpoint(request, **parameters)
+            except RefusedError as error:
+                headers = {"WWW-Authenticate": "Basic"} if error.status == 401 and not self.for_page else None
+                return refused(error.status, "Refused", error.message, headers)
+            except BodyError as error:
+                return refused(error.status, "BodyError", error.message)
+            except DragTextError as error:
+                return refusal(error)
+            except Exception as error:
+                log.exception("%s %s failed", request.method, request.url.path)
+                return refused(500, type(error).__name__, "Something broke; the WebUI's log says what.")
+
+        return answer
+
+    async def until_ended(self, job: Job) -> bool:
+        """Wait without holding a thread; whether the job has ended."""
+        deadline = time.monotonic() + LONGEST_WAIT
+        while not job.ended.is_set() and not self.jobs.closed and time.monotonic() < deadline:
+            await asyncio.sleep(POLL)
+        return job.ended.is_set()
+
+
+def add_edits(routes: Routes) -> None:
+    """Create, look at, stop, fetch, render and forget edits."""
+    jobs, one_job = routes.jobs, schema.job_schema()
+
+    @routes.add(
         "POST",
         "/edits",
         "Create an edit",
         {
             202: schema.answer(one_job, "The edit waits or runs."),
             200: schema.answer(one_job, "The edit is finished (`wait`)."),
-            **schema.responses(400, 409, 411, 413, 415, 422, 429, 503),
+            **schema.responses(400, 404, 409, 411, 413, 415, 422, 429, 503),
         },
         openapi_extra=schema.edit_body(),
         status_code=202,
@@ -125,28 +156,32 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
     async def create_edit(request: Request) -> Response:
         image, mask, fields = await edit_fields(request)
         wait, save = flag(fields, "wait", False), flag(fields, "save", True)
-        identifier = fields.pop("id", None)
+        identifier, known = fields.pop("id", None), fields.pop("picture", None)
         if identifier is not None and not (isinstance(identifier, str) and re.fullmatch(schema.IDENTIFIER, identifier)):
             raise InputError("An id has 1 to 64 letters, digits, - and _.")
-        asked = EditRequest.from_json(json.dumps(fields))
-        job = await run_in_threadpool(jobs.submit, image, asked, mask, save=save, identifier=identifier)
-        if not wait:
-            return JSONResponse(describe(jobs, job), 202)
-        deadline = time.monotonic() + LONGEST_WAIT
-        while not job.ended.is_set() and not jobs.closed and time.monotonic() < deadline:
-            await asyncio.sleep(POLL)
-        return JSONResponse(describe(jobs, job), 200 if job.ended.is_set() else 202)
+        if image is None and not isinstance(known, str):
+            raise InputError("picture is the id of an uploaded picture.")
+        owner = routes.owner(request)
 
-    @route(
+        def submit() -> EditJob:
+            asked = EditRequest.from_json(json.dumps(fields))
+            source = image if image is not None else jobs.pictures.get(str(known))
+            return jobs.submit(source, asked, mask, save=save, identifier=identifier, owner=owner)
+
+        job = await in_thread(submit)
+        ended = wait and await routes.until_ended(job)
+        return JSONResponse(describe(jobs, job), 200 if ended else 202)
+
+    @routes.add(
         "GET",
         "/edits",
         "All edits that are known",
         {200: schema.answer({"type": "array", "items": one_job}, "Oldest first."), **schema.responses()},
     )
     async def list_edits(request: Request) -> Response:
-        return JSONResponse([describe(jobs, job) for job in jobs.all()])
+        return JSONResponse([describe(jobs, job) for job in routes.known(request)])
 
-    @route(
+    @routes.add(
         "GET",
         "/edits/{job_id}",
         "State of an edit",
@@ -154,82 +189,133 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
     )
     async def edit_state(request: Request, job_id: str, seen: str = "") -> Response:
         """`seen`: the version of the preview that you have; a newer one comes with the answer. Left out: none does."""
-        job = jobs.get(job_id)
+        job = routes.job(request, job_id)
         answer = describe(jobs, job)
         if seen and not re.fullmatch("[0-9]{1,9}", seen):
             raise InputError("seen is the version of a preview, a whole number.")
-        if seen and job.preview is not None and job.version > int(seen):
-            answer["preview"] = await run_in_threadpool(png_base64, job.preview)
+        preview = job.preview if isinstance(job, EditJob) else None
+        if seen and preview is not None and answer["preview_version"] > int(seen):
+            answer["preview"] = in_base64(await in_thread(jpeg_of, preview))
         return JSONResponse(answer)
 
-    @route(
+    @routes.add(
+        "GET",
+        "/edits/{job_id}/preview",
+        "The latest preview as a JPEG file",
+        {200: {"description": "The picture.", "content": {"image/jpeg": {}}}, **schema.responses(404, 409)},
+    )
+    async def edit_preview(request: Request, job_id: str) -> Response:
+        job = routes.job(request, job_id)
+        preview = job.preview if isinstance(job, EditJob) else None
+        if preview is None:
+            raise NotFinishedError("There is no preview yet; ask again later.")
+        return Response(await in_thread(jpeg_of, preview), media_type="image/jpeg", headers=NEVER_STORED)
+
+    @routes.add(
+        "GET",
+        "/edits/{job_id}/standing",
+        "The picture so far with the drags drawn on it, as a JPEG file",
+        {200: {"description": "The picture.", "content": {"image/jpeg": {}}}, **schema.responses(404, 409)},
+    )
+    async def edit_standing(request: Request, job_id: str) -> Response:
+        job = routes.job(request, job_id)
+        return Response(await in_thread(standing, job), media_type="image/jpeg", headers=NEVER_STORED)
+
+    @routes.add(
         "POST",
         "/edits/{job_id}/interrupt",
         "Stop an edit and keep the best so far",
         {200: schema.answer(one_job, "Its state; it ends at the next step."), **schema.responses(404, 422)},
     )
     async def interrupt_edit(request: Request, job_id: str) -> Response:
-        job = jobs.get(job_id)
+        job = routes.job(request, job_id)
         jobs.interrupt(job)
         return JSONResponse(describe(jobs, job))
 
-    @route(
+    @routes.add(
+        "DELETE",
+        "/edits/{job_id}",
+        "Stop an edit and forget it",
+        {200: schema.answer(one_job, "What it was; the id means nothing any more."), **schema.responses(404)},
+    )
+    async def delete_edit(request: Request, job_id: str) -> Response:
+        job = routes.job(request, job_id)
+        jobs.forget(job)
+        return JSONResponse(describe(jobs, job))
+
+    @routes.add(
         "GET",
         "/edits/{job_id}/result",
         "The finished edit",
         {200: schema.answer(schema.result_schema(), "The result."), **schema.responses(404, 409, 422)},
     )
     async def edit_result(request: Request, job_id: str) -> Response:
-        job = jobs.get(job_id)
-        result = finished_result(job)
-        return JSONResponse(
-            {
-                "image": await run_in_threadpool(png_base64, result.image, job),
-                "infotext": job.infotext,
-                "request": json.loads(result.request.to_json()),
-                "report": result.report(),
-                "trajectory": result.trajectory.tolist(),
-            }
-        )
+        return JSONResponse(await in_thread(outcome, routes.job(request, job_id)))
 
-    @route(
+    @routes.add(
         "GET",
         "/edits/{job_id}/image",
         "The finished edit as a PNG file",
-        {
-            200: {"description": "The picture.", "content": {"image/png": {}}},
-            **schema.responses(404, 409, 422),
-        },
+        {200: {"description": "The picture.", "content": {"image/png": {}}}, **schema.responses(404, 409, 422)},
     )
     async def edit_image(request: Request, job_id: str) -> Response:
-        job = jobs.get(job_id)
-        result = finished_result(job)
-        return Response(await run_in_threadpool(png_bytes, result.image, job), media_type="image/png")
+        data = await in_thread(picture_file, routes.job(request, job_id))
+        return Response(data, media_type="image/png", headers=NEVER_STORED)
 
-    @route(
+    @routes.add(
         "POST",
         "/edits/{job_id}/render",
         "Another point of the way between original and edit",
         {
             200: schema.answer({"type": "object", "properties": {"image": schema.IMAGE}}, "The picture."),
+            202: schema.answer(one_job, "It waits or runs (`wait` false); its image is fetched as an edit's is."),
             **schema.responses(400, 404, 409, 411, 413, 415, 422, 429, 503, 507),
         },
         openapi_extra=schema.body(schema.render_schema(), {"v": 1.5}),
     )
     async def render_edit(request: Request, job_id: str) -> Response:
         fields = await json_body(request)
-        unknown = sorted(set(fields) - {"v", "text"})
-        if unknown or "v" not in fields:
+        wait, save = flag(fields, "wait", True), flag(fields, "save", False)
+        if set(fields) - {"v", "text"} or "v" not in fields:
             raise InputError("Give v, a number, and text if the embedding shall go another way; nothing else.")
         text = fields.get("text")
         if any(isinstance(value, (bool, str)) for value in (fields["v"], text)):
             raise InputError("v and text are numbers.")
-        v, words = check_point((fields["v"], fields["v"] if text is None else text))
-        job = jobs.get(job_id)
-        picture = await run_in_threadpool(jobs.render, job, v, words)
-        return JSONResponse({"image": await run_in_threadpool(png_base64, picture)})
+        v, word = check_point((fields["v"], fields["v"] if text is None else text))
+        edit = finished_edit(routes.job(request, job_id))
+        job = jobs.submit_render(edit, v, word, save=save, owner=routes.owner(request))
+        if not wait or not await routes.until_ended(job):
+            return JSONResponse(describe(jobs, job), 202)
+        if job.error is not None:
+            raise job.error
+        return JSONResponse({"image": in_base64(await in_thread(picture_file, job))})
 
-    @route(
+
+def add_pictures(routes: Routes) -> None:
+    """Upload a picture once, edit it many times."""
+
+    @routes.add(
+        "POST",
+        "/pictures",
+        "Upload a picture file",
+        {
+            201: schema.answer(schema.picture_schema(), "Its id, for `picture` of an edit; unused ones are forgotten."),
+            **schema.responses(400, 411, 413, 415, 422),
+        },
+        openapi_extra=schema.file_body(),
+        status_code=201,
+    )
+    async def upload_picture(request: Request) -> Response:
+        picture = await in_thread(routes.jobs.pictures.add, await file_body(request))
+        height, width = picture.size
+        return JSONResponse({"id": picture.id, "width": width, "height": height}, 201)
+
+
+def add_facts(routes: Routes) -> None:
+    """What can be asked for, and whether this works."""
+    jobs = routes.jobs
+
+    @routes.add(
         "GET",
         "/methods",
         "The base methods and their published settings",
@@ -238,7 +324,7 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
     async def methods(request: Request) -> Response:
         return JSONResponse({name: defaults_of(name) for name in METHODS})
 
-    @route(
+    @routes.add(
         "GET",
         "/settings",
         "JSON Schema of the settings",
@@ -247,64 +333,34 @@ def _router(app: Any, jobs: Jobs) -> APIRouter:
     async def settings(request: Request) -> Response:
         return JSONResponse(schema.settings_schema())
 
-    @route(
+    @routes.add(
         "GET",
         "/health",
         "Whether edits can be made",
         {200: schema.answer({"type": "object"}, "Host, edits that wait or run."), **schema.responses()},
     )
     async def health(request: Request) -> Response:
-        waiting = sum(not job.ended.is_set() for job in jobs.all())
-        return JSONResponse({"status": "ok", "host": jobs.host.name, "waiting": waiting, "settings": len(catalogue())})
+        facts = {"status": "ok", "host": jobs.host.name, "version": version(), "settings": len(catalogue())}
+        return JSONResponse({**facts, "waiting": sum(not job.ended.is_set() for job in jobs.all())})
 
-    return router
-
-
-def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
-    """A job's state in JSON types."""
-    error = None if job.error is None else {"kind": kind_of(job.error), "message": str(job.error)}
-    return {
-        "id": job.id,
-        "state": job.state,
-        "position": jobs.position(job),
-        "phase": job.phase,
-        "step": job.step,
-        "total": job.total,
-        "distance": job.distance,
-        "eta": job.eta,
-        "points": [list(point) for point in job.points],
-        "preview_version": job.version,
-        "preview": None,
-        "error": error,
-        "saved": None if job.saved is None else job.saved.name,
-        "note": job.note,
-    }
+    @routes.add(
+        "GET",
+        "/report",
+        "The facts that a bug report needs",
+        {200: {"description": "Lines of text.", "content": {"text/plain": {}}}, **schema.responses()},
+    )
+    async def report(request: Request) -> Response:
+        return Response(await in_thread(bug_report, jobs.host.name), media_type="text/plain")
 
 
-def status_of(error: DragTextError) -> int:
-    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+def add_scripts(routes: Routes) -> None:
+    """The page's own scripts, for where no host loads them; a browser asks for modules without our header."""
 
+    async def script(request: Request, name: str) -> Response:
+        path = SCRIPTS / name
+        if not re.fullmatch(r"[a-z_]{1,40}\.mjs", name) or not path.is_file():
+            return refused(404, "UnknownScript", "There is no such script.")
+        data = await in_thread(path.read_bytes)
+        return Response(data, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
-def kind_of(error: DragTextError) -> str:
-    return type(error).__name__
-
-
-def png_bytes(picture: Image.Image, job: Job | None = None) -> bytes:
-    """A PNG file, with the infotext and the request of its job."""
-    from PIL.PngImagePlugin import PngInfo
-
-    information = PngInfo()
-    if job is not None and job.result is not None:
-        information.add_itxt("parameters", job.infotext)
-        information.add_itxt(METADATA_KEY, job.result.request.to_json())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=information)
-    return buffer.getvalue()
-
-
-def png_base64(picture: Image.Image, job: Job | None = None) -> str:
-    return base64.b64encode(png_bytes(picture, job)).decode()
-
-
-def _refusal(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": kind, "detail": message}, status, headers)
+    routes.router.add_api_route("/javascript/{name}", script, methods=["GET"], response_class=Response)

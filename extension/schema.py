@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..sdk.settings import catalogue
+from .limits import MAX_DRAGS, MAX_PROMPT
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 NULLABLE_NUMBER = {"type": ["number", "null"]}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
+JPEG = {**NULLABLE_TEXT, "description": "JPEG in base64"}
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
 EXAMPLE_EDIT = {
@@ -35,15 +37,26 @@ def edit_schema() -> dict[str, Any]:
     """JSON Schema of what creates an edit."""
     properties = {
         "image": IMAGE,
-        "prompt": {"type": "string", "description": "what the picture shows, in the host's prompt syntax"},
+        "picture": {"type": "string", "description": "id of an uploaded picture, in place of image"},
+        "prompt": {
+            "type": "string",
+            "description": "what the picture shows, in the host's prompt syntax",
+            "maxLength": MAX_PROMPT,
+        },
         "drags": {
             "type": "array",
             "description": "[[handle, target], ...], points (x, y) in pixels of the picture",
             "items": {"type": "array", "items": POINT, "minItems": 2, "maxItems": 2},
             "minItems": 1,
+            "maxItems": MAX_DRAGS,
         },
-        "source_points": {"type": "array", "items": POINT, "description": "with target_points, in place of drags"},
-        "target_points": {"type": "array", "items": POINT},
+        "source_points": {
+            "type": "array",
+            "items": POINT,
+            "maxItems": MAX_DRAGS,
+            "description": "with target_points, in place of drags",
+        },
+        "target_points": {"type": "array", "items": POINT, "maxItems": MAX_DRAGS},
         "mask": {
             **NULLABLE_TEXT,
             "description": "picture of the same size in base64; what is brighter than half may change",
@@ -53,7 +66,14 @@ def edit_schema() -> dict[str, Any]:
         "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},
         "id": {"type": "string", "pattern": IDENTIFIER, "description": "an id of your own; a second use is refused"},
     }
-    return _object(properties, ["image"], additionalProperties=False)
+    either = [{"required": ["image"]}, {"required": ["picture"]}]
+    return _object(properties, additionalProperties=False, oneOf=either)
+
+
+def picture_schema() -> dict[str, Any]:
+    """JSON Schema of an uploaded picture."""
+    properties = {"id": {"type": "string"}, "width": {"type": "integer"}, "height": {"type": "integer"}}
+    return _object(properties, ["id", "width", "height"])
 
 
 def job_schema() -> dict[str, Any]:
@@ -61,16 +81,19 @@ def job_schema() -> dict[str, Any]:
     error = _object({"kind": {"type": "string"}, "message": {"type": "string"}}, ["kind", "message"])
     properties = {
         "id": {"type": "string"},
+        "kind": {"type": "string", "enum": ["edit", "render"]},
+        "text": {"type": "string", "description": "the state in words"},
+        "v": {"type": "array", "items": {"type": "number"}, "description": "the point it shows: of image and text"},
         "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "interrupted"]},
         "position": {"type": "integer", "description": "edits before this one"},
         "phase": {"type": "string"},
         "step": {"type": "integer"},
         "total": {"type": "integer", "description": "steps of the running phase"},
         "distance": {**NULLABLE_NUMBER, "description": "mean distance of the handles to their targets, pixels"},
-        "eta": {**NULLABLE_NUMBER, "description": "seconds left of the running phase"},
+        "eta": {**NULLABLE_NUMBER, "description": "seconds left of the edit, as far as can be told"},
         "points": {"type": "array", "items": POINT, "description": "where the handles are, (x, y) pixels"},
         "preview_version": {"type": "integer", "description": "grows with every new preview; 0 is none yet"},
-        "preview": {**NULLABLE_TEXT, "description": "PNG in base64, if asked for and newer than `seen`"},
+        "preview": {**JPEG, "description": "JPEG in base64, if asked for and newer than `seen`"},
         "error": {"anyOf": [error, {"type": "null"}]},
         "saved": {**NULLABLE_TEXT, "description": "file name of the saved picture"},
         "note": {"type": "string", "description": "what else there is to say"},
@@ -101,6 +124,8 @@ def render_schema() -> dict[str, Any]:
     properties = {
         "v": {**v, "description": "0 the original, 1 the edit, beyond 1 more"},
         "text": {**v, "type": ["number", "null"], "description": "another v for the text embedding alone"},
+        "wait": {"type": "boolean", "default": True, "description": "false: answer with a job to be asked for"},
+        "save": {"type": "boolean", "default": False, "description": "also write it where the host saves"},
     }
     return _object(properties, ["v"], additionalProperties=False)
 
@@ -110,6 +135,12 @@ def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     if example is not None:
         content["example"] = example
     return {"application/json": content}
+
+
+def file_body() -> dict[str, Any]:
+    """A request body that is a picture file."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*",)}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def body(schema: dict[str, Any], example: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import pydantic
@@ -153,6 +154,8 @@ def make_settings(values: dict[str, Any] | None = None, base: Settings | None = 
     for name, value in merged.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"Setting '{name}' is {value}; it must be a finite number.")
+        if isinstance(value, bool) and name not in _switches():
+            raise InputError(f"Setting '{name}' is {value}; it must not be true or false.")
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -160,6 +163,12 @@ def make_settings(values: dict[str, Any] | None = None, base: Settings | None = 
         name = str(first["loc"][0])
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"Setting '{name}' is {merged.get(name)!r}: {reason}.") from None
+
+
+@lru_cache(maxsize=1)
+def _switches() -> frozenset[str]:
+    """The settings that are true or false; pydantic would take `true` for 1 in the others."""
+    return frozenset(info.name for info in catalogue() if info.kind == "bool")
 
 
 @dataclass(frozen=True)

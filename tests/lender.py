@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ class Lender(Host):
         self.options: dict[str, Any] = {"preview_every": 1}
         self.known = Accounts({}, {})
         self.events: list[str] = []
+        self.saved: list[tuple[str, dict[str, str], bool]] = []
         self.notices: list[Notice] = []
         self.gone: DragTextError | None = None
         self.stop = self.lent = False
@@ -61,7 +62,10 @@ class Lender(Host):
     def interrupted(self) -> bool:
         return self.stop
 
-    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+    def save(
+        self, picture: Image.Image, infotext: str, records: Mapping[str, str], prompt: str, seed: int, *, png: bool
+    ) -> Path | None:
+        self.saved.append((infotext, dict(records), png))
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "saved.png"
         picture.save(path)

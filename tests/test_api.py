@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from dragtext.extension import schema
+from dragtext.extension import queue, schema
 from dragtext.extension.hosts.base import Accounts
 from dragtext.extension.queue import Jobs
 from PIL import Image
@@ -17,7 +20,7 @@ from .test_jobs import QUICK, picture
 
 fastapi = pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")
-api = pytest.importorskip("dragtext.extension.routes")
+routes = pytest.importorskip("dragtext.extension.routes")
 bodies = pytest.importorskip("dragtext.extension.bodies")
 
 SETTINGS = {**QUICK, "lora_steps": 0}
@@ -42,8 +45,9 @@ def edit(**more) -> dict:
 def client(host):
     app = fastapi.FastAPI()
     app.tokens = {}
+    host.has_public_api = True
     jobs = Jobs(host)
-    api.add_routes(app, jobs)
+    routes.add_routes(app, jobs)
     with testclient.TestClient(app, raise_server_exceptions=False) as client:
         client.jobs = jobs
         yield client
@@ -68,7 +72,12 @@ def test_an_edit_from_first_to_last(client):
     assert state["preview_version"] >= 1
 
     seen = client.get("/dragtext/v1/edits/mine", params={"seen": "0"}).json()
-    assert Image.open(io.BytesIO(base64.b64decode(seen["preview"]))).size == (80, 64)
+    preview = Image.open(io.BytesIO(base64.b64decode(seen["preview"])))
+    assert (preview.format, preview.size) == ("JPEG", (80, 64))
+    for picture_of in ("preview", "standing"):
+        shown = client.get(f"/dragtext/v1/edits/mine/{picture_of}")
+        assert (shown.headers["content-type"], shown.headers["cache-control"]) == ("image/jpeg", "no-store")
+        assert Image.open(io.BytesIO(shown.content)).size == (80, 64)
     same = client.get("/dragtext/v1/edits/mine", params={"seen": str(state["preview_version"])}).json()
     assert same["preview"] is None
 
@@ -85,11 +94,55 @@ def test_an_edit_from_first_to_last(client):
 
     # The request that comes back makes the same edit again.
     again = client.post("/dragtext/v1/edits", json={**result["request"], "image": edit()["image"], "wait": True})
-    assert client.get(f"/dragtext/v1/edits/{again.json()['id']}/result").json()["image"] == result["image"]
+    repeated = client.get(f"/dragtext/v1/edits/{again.json()['id']}/image").content
+    assert np.array_equal(np.array(Image.open(io.BytesIO(repeated))), np.array(image))
 
     drawn = client.post("/dragtext/v1/edits/mine/render", json={"v": 0.5}).json()
     assert Image.open(io.BytesIO(base64.b64decode(drawn["image"]))).size == (80, 64)
-    assert [job["id"] for job in client.get("/dragtext/v1/edits").json()] == ["mine", again.json()["id"]]
+    known = client.get("/dragtext/v1/edits").json()
+    assert [(job["kind"], job["v"]) for job in known] == [("edit", [1, 1]), ("edit", [1, 1]), ("render", [0.5, 0.5])]
+    assert [job["id"] for job in known[:2]] == ["mine", again.json()["id"]]
+
+    # A rendering that is not waited for is a job like others; its picture carries its point.
+    later = client.post("/dragtext/v1/edits/mine/render", json={"v": 0.5, "wait": False})
+    assert (later.status_code, later.json()["kind"]) == (202, "render")
+    rendered = client.jobs.get(later.json()["id"])
+    assert rendered.ended.wait(60)
+    file = client.get(f"/dragtext/v1/edits/{rendered.id}/image").content
+    opened = Image.open(io.BytesIO(file))
+    assert np.array_equal(np.array(opened), np.array(Image.open(io.BytesIO(base64.b64decode(drawn["image"])))))
+    assert (opened.info["dragtext_v"], "DragText v: 0.5" in opened.info["parameters"]) == ("0.5/0.5", True)
+
+    assert client.delete("/dragtext/v1/edits/mine").json()["state"] == "done"
+    refused(client.get("/dragtext/v1/edits/mine"), 404, "no edit mine")
+    refused(client.get(f"/dragtext/v1/edits/{rendered.id}/image"), 404, "There is no edit")
+
+
+def test_a_picture_is_uploaded_once(client):
+    kind = {"content-type": "image/png"}
+    sent = client.post("/dragtext/v1/pictures", content=file_of(picture()), headers=kind)
+    assert sent.status_code == 201, sent.text
+    assert (sent.json()["width"], sent.json()["height"]) == (80, 64)
+    body = edit(picture=sent.json()["id"])
+    refused(client.post("/dragtext/v1/edits", json=body), 422, "not both")
+    del body["image"]
+    first, second = (client.post("/dragtext/v1/edits", json=body).json() for _ in range(2))
+    assert (first["state"], second["state"]) == ("done", "done")
+    refused(client.post("/dragtext/v1/edits", json={**body, "picture": "x"}), 404, "upload it again")
+    refused(client.post("/dragtext/v1/edits", json={**body, "picture": 5}), 422, "id of an uploaded")
+    for content, kind, status, words in (
+        (b"nonsense", "image/png", 422, "not a picture"),
+        (b"", "image/png", 422, "empty"),
+        (b"x", "text/html", 415, "picture file itself"),
+    ):
+        refused(client.post("/dragtext/v1/pictures", content=content, headers={"content-type": kind}), status, words)
+
+
+def test_uploads_stay_within_a_budget(client):
+    client.jobs.pictures._budget = 50_000
+    ids = [client.jobs.pictures.add(picture(seed)).id for seed in range(4)]
+    client.jobs.pictures.get(ids[-1])
+    refused(client.post("/dragtext/v1/edits", json={"picture": ids[0], "drags": edit()["drags"]}), 404, "long ago")
 
 
 def test_a_form_with_files(client):
@@ -152,6 +205,19 @@ def test_a_second_use_of_an_id_and_a_full_queue(client, host):
         ({"settings": [1]}, "must be an object"),
         ({"wait": "yes"}, "true or false"),
         ({"save": 1}, "true or false"),
+        ({"settings": {"steps": True}}, "steps"),
+        ({"settings": {"lr": True}}, "lr"),
+        ({"settings": {"seed": False}}, "seed"),
+        ({"drags": [[[True, 30], [50, 30]]]}, "point"),
+        ({"drags": [[[20, 30], [50, 30]]] * 101}, "the most is 100"),
+        ({"drags": [[20, 30], [50, 30]] * 101}, "the most is 100"),
+        ({"drags": [[[20, 30], [50, 30]]] * 20_000}, "too many values"),
+        ({"drags": [[["x" * 5000, 30], [50, 30]]]}, "point"),
+        ({"prompt": "x" * 10_001}, "the most is 10000"),
+        ({"prompt": "half \ud83d"}, "surrogate"),
+        ({"settings": {"half \ud83d": 1}}, "Unknown setting"),
+        ({"half \ud83d": 1}, "Unknown request field"),
+        ({"settings": {"method": "x" * 5000}}, "Unknown method"),
         ({"id": "../../etc"}, "letters"),
         ({"id": 7}, "letters"),
         ({"id": "mine\n"}, "letters"),
@@ -159,7 +225,10 @@ def test_a_second_use_of_an_id_and_a_full_queue(client, host):
     ],
 )
 def test_bad_fields(client, change, words):
-    refused(client.post("/dragtext/v1/edits", json=edit(**change)), 422, words)
+    body = json.dumps(edit(**change))  # which writes half a character as an escape, as an attacker would
+    answer = client.post("/dragtext/v1/edits", content=body, headers={"content-type": "application/json"})
+    refused(answer, 422, words)
+    assert len(answer.json()["detail"]) <= 420
     assert client.jobs.all() == []
 
 
@@ -175,12 +244,17 @@ def test_numbers_that_are_none(client, value):
     [
         (b"{", "application/json", 400, "not valid JSON"),
         (b"\xff\xfe", "application/json", 400, "not valid JSON"),
-        (b"[" * 100_000, "application/json", 400, "not valid JSON"),
+        (b"[" * 15_000, "application/json", 400, "not valid JSON"),
+        (b"[" * 100_000, "application/json", 422, "too many values"),
         (b"[]", "application/json", 422, "JSON object"),
         (b"{}", "text/plain", 415, "application/json"),
         (b"a=1", "application/x-www-form-urlencoded", 415, "application/json"),
         (b"{}", "", 415, "application/json"),
         (b"nonsense", "multipart/form-data", 400, "form cannot be read"),
+        (b"1" * 100_000, "application/json", 400, "too many digits"),
+        (b"0." + b"1" * 100_000, "application/json", 400, "too many digits"),
+        (b'{"prompt": [' + b"0," * 1_000_000 + b"0]}", "application/json", 422, "too many values"),
+        (b"--b\r\n\r\n" * 100_000, "multipart/form-data; boundary=b", 422, "too many fields"),
     ],
 )
 def test_bodies_that_cannot_be_read(client, content, kind, status, words):
@@ -214,7 +288,9 @@ def test_unknown_edits(client, path):
         client.post(f"/dragtext/v1/edits/{path}/render", json={"v": 1}),
     ):
         assert answer.status_code == 404
-        assert "passwd" not in answer.text or "There is no edit" in answer.text
+        # Either a path that is no route, or our sentence; a name never opens a file.
+        assert answer.json() == {"detail": "Not Found"} or answer.json()["detail"].startswith("There is no edit")
+        assert len(answer.text) < 300
 
 
 @pytest.mark.parametrize(
@@ -236,8 +312,108 @@ def test_what_methods_and_settings_there_are(client):
 
 def test_adding_the_routes_twice_changes_nothing(client):
     before = len(client.app.routes)
-    api.add_routes(client.app, client.jobs)
+    routes.add_routes(client.app, client.jobs)
     assert len(client.app.routes) == before
+
+
+def test_nothing_large_stops_the_others(client):
+    """Ten megabytes of drags are refused at once, and not on the event loop."""
+    body = json.dumps({"image": "", "drags": [[[1, 2], [3, 4]]] * 600_000}).encode()
+    assert len(body) > 10**7
+    start = time.monotonic()
+    answer = client.post("/dragtext/v1/edits", content=body, headers={"content-type": "application/json"})
+    refused(answer, 422, "too many values")
+    assert time.monotonic() - start < 3
+
+
+def test_parsing_and_decoding_happen_elsewhere(client, monkeypatch):
+    threads = []
+    for name in ("_parse", "_decode"):
+        original = getattr(bodies, name)
+
+        def noted(*arguments, original=original):
+            threads.append(threading.current_thread().name)
+            return original(*arguments)
+
+        monkeypatch.setattr(bodies, name, noted)
+    original_read = queue.read_picture
+    monkeypatch.setattr(
+        queue, "read_picture", lambda data: threads.append(threading.current_thread().name) or original_read(data)
+    )
+    assert client.post("/dragtext/v1/edits", json=edit(wait=False)).status_code == 202
+    assert len(threads) == 3
+    assert all(name.startswith("dragtext-http") for name in threads)
+
+
+def test_waiting_clients_hold_no_threads(client, host):
+    """More clients that wait than there are threads, and others are still answered."""
+    host.hold.clear()
+    edited = client.post("/dragtext/v1/edits", json=edit(wait=False, id="held")).json()
+    assert edited["state"] == "queued"
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [
+            pool.submit(client.post, "/dragtext/v1/edits", json=edit(id=f"w{k}")) for k in range(queue.MAX_WAITING - 1)
+        ]
+        deadline = time.monotonic() + 60
+        while len(client.jobs.all()) < queue.MAX_WAITING and time.monotonic() < deadline:
+            time.sleep(0.05)
+        start = time.monotonic()
+        assert client.get("/dragtext/v1/edits/held/standing").status_code == 200
+        assert time.monotonic() - start < 5
+        for job in client.jobs.all():
+            client.jobs.interrupt(job)
+        host.hold.set()
+        assert {answer.result(60).json()["state"] for answer in waiting} == {"interrupted"}
+
+
+PAGE, OTHER = {"x-dragtext": "a" * 32}, {"x-dragtext": "b" * 32}
+
+
+def test_the_pages_own_routes_know_only_its_own_jobs(client, host):
+    root = "/dragtext/internal"
+    for headers in ({}, {"x-dragtext": "short"}, {"x-dragtext": "a" * 31 + "/"}):
+        refused(client.get(f"{root}/health", headers=headers), 403, "belong to the page")
+        refused(client.post(f"{root}/edits", json=edit(), headers=headers), 403, "belong to the page")
+    made = client.post(f"{root}/edits", json=edit(), headers=PAGE).json()
+    assert made["state"] == "done"
+    assert [job["id"] for job in client.get(f"{root}/edits", headers=PAGE).json()] == [made["id"]]
+    assert client.get(f"{root}/edits", headers=OTHER).json() == []
+    mine = f"{root}/edits/{made['id']}"
+    for method, path in (("GET", ""), ("GET", "/image"), ("POST", "/interrupt"), ("DELETE", ""), ("GET", "/standing")):
+        refused(client.request(method, mine + path, headers=OTHER), 404, "of this page")
+    assert client.get(f"{mine}/image", headers=PAGE).status_code == 200
+    assert "gradio" in client.get(f"{root}/report", headers=PAGE).text
+    assert not any(path.startswith(root) for path in client.get("/openapi.json").json()["paths"])
+
+
+def test_the_page_works_without_the_api(host):
+    app = fastapi.FastAPI()
+    host.has_public_api, host.known = False, Accounts({"me": "secret"}, {})
+    app.tokens = {"good": "me"}
+    routes.add_routes(app, Jobs(host))
+    with testclient.TestClient(app) as client:
+        assert client.get("/dragtext/v1/health").status_code == 404
+        refused(client.get("/dragtext/internal/health", headers=PAGE), 401, "login")
+        client.cookies.update({"access-token": "good"})
+        assert client.get("/dragtext/internal/health", headers=PAGE).status_code == 200
+        evil = {**PAGE, "origin": "http://evil.example"}
+        refused(client.get("/dragtext/internal/health", headers=evil), 403, "another site")
+
+
+def test_the_pages_scripts(client):
+    for name in ("dragtext_page.mjs", "dragtext_http.mjs", "dragtext_follow.mjs"):
+        script = client.get(f"/dragtext/internal/javascript/{name}")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert "import" in script.text
+    for name in ("style.css", "nothing.mjs", "..%2fextension%2fapi.mjs", "%2e%2e"):
+        assert client.get(f"/dragtext/internal/javascript/{name}").status_code == 404
+
+
+@pytest.mark.parametrize(("proxied", "status"), [(True, 200), (False, 403)])
+def test_a_proxys_word_counts_where_it_is_configured(client, host, proxied, status):
+    host.options["behind_proxy"] = proxied
+    headers = {"origin": "https://drag.example", "x-forwarded-host": "drag.example, inner"}
+    assert client.get("/dragtext/v1/health", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(

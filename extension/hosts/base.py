@@ -80,10 +80,13 @@ class Host(ABC):
         return False
 
     @abstractmethod
-    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+    def save(
+        self, picture: Image.Image, infotext: str, records: Mapping[str, str], prompt: str, seed: int, *, png: bool
+    ) -> Path | None:
         """Write a picture where and as the host writes its own; None where the user has turned saving off.
 
-        infotext: the settings in the host's text form; request: the request as JSON, for the PNG.
+        infotext: the settings in the host's text form; records: what else a PNG carries, by key; png: only a PNG will
+        do, since other formats cannot hold what belongs to the picture.
         """
 
     @abstractmethod

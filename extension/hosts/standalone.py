@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...sdk.model.base import DiffusionModel
 from ...sdk.model.load import load_model
-from ...sdk.picture.files import METADATA_KEY, write_atomically
+from ...sdk.picture.files import write_atomically
 from ..options import BY_NAME
 from .base import Accounts, Host, Notice
 from .preparation import gradients_allowed
@@ -63,7 +63,9 @@ class Standalone(Host):
     def interrupted(self) -> bool:
         return False
 
-    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+    def save(
+        self, picture: Image.Image, infotext: str, records: Mapping[str, str], prompt: str, seed: int, *, png: bool
+    ) -> Path | None:
         if not self.option("save"):
             return None
         from PIL.PngImagePlugin import PngInfo
@@ -75,7 +77,8 @@ class Standalone(Host):
         path = folder / f"{max(taken, default=-1) + 1:05d}-{seed}.png"
         information = PngInfo()
         information.add_itxt("parameters", infotext)
-        information.add_itxt(METADATA_KEY, request)
+        for key, text in records.items():
+            information.add_itxt(key, text)
         return write_atomically(path, lambda temporary: picture.save(temporary, "PNG", pnginfo=information))
 
     def option(self, name: str) -> Any:

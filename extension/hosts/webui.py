@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,18 +73,18 @@ class WebUI(Host):
         # gradio sets this before it waits for uvicorn; other callbacks of a reload come when the server has gone.
         return bool(getattr(getattr(getattr(shared, "demo", None), "server", None), "should_exit", False))
 
-    def save(self, picture: Image.Image, infotext: str, request: str, prompt: str, seed: int) -> Path | None:
+    def save(
+        self, picture: Image.Image, infotext: str, records: Mapping[str, str], prompt: str, seed: int, *, png: bool
+    ) -> Path | None:
         from modules import images, shared
         from modules.paths_internal import data_path
-
-        from ...sdk.picture.files import METADATA_KEY
 
         opts = shared.opts
         if not self.option("save") or not opts.samples_save:
             return None
         folder = self.option("output_folder") or opts.outdir_samples or opts.outdir_img2img_samples
         extension = opts.samples_format
-        if "A" in picture.getbands() and extension.lower() in ("jpg", "jpeg"):
+        if png or ("A" in picture.getbands() and extension.lower() in ("jpg", "jpeg")):
             extension = "png"
         name, _ = images.save_image(
             picture,
@@ -94,7 +94,7 @@ class WebUI(Host):
             prompt,
             extension,
             info=infotext,
-            existing_info={METADATA_KEY: request},
+            existing_info=dict(records),
         )
         return Path(name)
 

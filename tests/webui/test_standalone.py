@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -54,6 +55,7 @@ def server(folder, *arguments: str):
         )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=EDIT, trust_env=False) as client:
+                client.process, client.folder = process, folder
                 begin = time.time()
                 while True:
                     try:
@@ -64,11 +66,12 @@ def server(folder, *arguments: str):
                         assert time.time() - begin < START, (folder / "log").read_text()
                         time.sleep(0.3)
                 # The page may answer a moment before the routes are there.
-                while client.get("/dragtext/v1/health").status_code == 404 and "--api" in arguments:
+                while client.get("/dragtext/internal/javascript/dragtext_page.mjs").status_code == 404:
                     time.sleep(0.1)
                 yield client
         finally:
-            process.send_signal(signal.SIGINT)
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
@@ -82,7 +85,6 @@ def server(folder, *arguments: str):
 def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     with server(folder, "--api", "--option", "preview_every=2") as client:
-        client.folder = folder
         yield client
 
 
@@ -98,6 +100,49 @@ def test_the_page_is_there(client):
     assert page.status_code == 200
     for name in ("dragtext_drag", "dragtext_interrupt", "dragtext_points", "dragtext_setting_lora_steps"):
         assert name in page.text
+    # Nothing is asked of other servers: neither by the page, nor where a part of it would like to.
+    loaded = re.findall(r"(?:src|href)=\"(https?://[^\"]+)", page.text)
+    assert [address for address in loaded if "127.0.0.1" not in address] == []
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http:" not in policy.replace("'self'", "")
+
+
+def test_gradios_file_route_hands_out_nothing_of_ours(client):
+    (client.folder / "secret.txt").write_text("secret")
+    for path in (
+        "/file=secret.txt",
+        f"/file={client.folder}/secret.txt",
+        "/file/secret.txt",
+        "/file=log",
+        "/file=%2e%2e/secret.txt",
+        "/file=https://example.com/x.png",
+        "/file%3Dsecret.txt",
+    ):
+        answer = client.get(path, follow_redirects=False)
+        assert answer.status_code in (403, 404), (path, answer.status_code)
+        assert "secret" not in answer.text.replace("secret.txt", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("localhost:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("192.168.1.20:{port}", 200),
+        ("evil.example:{port}", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+    ],
+)
+def test_another_name_is_not_answered(client, name, status):
+    answer = client.get("/dragtext/v1/health", headers={"host": name.format(port=client.base_url.port)})
+    assert answer.status_code == status
+    # Who says so behind no proxy says it for nothing.
+    forwarded = {"host": "evil.example", "x-forwarded-host": "localhost"}
+    assert client.get("/", headers=forwarded).status_code == 403
 
 
 def test_an_edit_with_progress_and_preview(client):
@@ -168,16 +213,65 @@ def test_the_second_drag_on_a_picture_starts_at_once(client):
     assert seconds[0]["invert"] > 0.1
 
 
-def test_our_routes_are_on_the_openapi_page(client):
-    assert client.get("/docs").status_code == 200
-    assert "/dragtext/v1/edits" in client.get("/openapi.json").json()["paths"]
+def test_our_routes_are_described(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert "/dragtext/v1/edits" in paths
+    assert not any("internal" in path for path in paths)
+    assert client.get("/docs").status_code == 404  # FastAPI's page of this name loads its script from elsewhere
 
 
-def test_without_the_flag_there_is_no_api(tmp_path):
-    with server(tmp_path) as client:
+def test_without_the_flag_there_is_no_api_but_the_pages_routes(tmp_path):
+    arguments = ("--host", "0.0.0.0", "--allow-host", "drag.example", "--option", "behind_proxy=true")
+    with server(tmp_path, *arguments) as client:
         assert client.get("/").status_code == 200
         assert client.get("/dragtext/v1/health").status_code == 404
         assert client.post("/dragtext/v1/edits", json={}).status_code in (404, 405)
+        assert client.get("/dragtext/internal/health").status_code == 403
+        assert client.get("/dragtext/internal/health", headers={"x-dragtext": "a" * 32}).status_code == 200
+        for headers, status in (
+            ({"host": "drag.example"}, 200),
+            ({"host": socket.gethostname()}, 200),
+            ({"host": "inner", "x-forwarded-host": "drag.example"}, 200),
+            ({"host": "inner"}, 403),
+        ):
+            assert client.get("/", headers=headers).status_code == status
+        assert "everybody who can reach 0.0.0.0" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_with_an_edit_running(tmp_path, number, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    long = {**SETTINGS, "steps": 500, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
+    with server(tmp_path, "--api") as client:
+        job = create(client, settings=long)
+        waiting = create(client, settings=long)
+        while not (job["phase"] == "dragging" and job["step"] >= 2):
+            job = client.get(f"/dragtext/v1/edits/{job['id']}").json()
+            time.sleep(0.1)
+        with open_connections(client, f"/dragtext/v1/edits/{waiting['id']}"):
+            client.process.send_signal(number)
+            assert client.process.wait(60) in (0, 130)
+        assert len(list((tmp_path / "out").rglob("*.png"))) == 1  # the best so far
+    log = (tmp_path / "log").read_text()
+    assert "Ending; a running edit" in log
+    for word in ("Traceback", "Abort", "terminate called", "Fatal"):
+        assert word not in log
+    assert [path.name for path in (tmp_path / "tmp").iterdir() if path.name.startswith(("gradio", "dragtext"))] == []
+
+
+@contextmanager
+def open_connections(client, path):
+    """Connections that are open, as pages leave them: one idle, one in the middle of a request, one that listens."""
+    address = ("127.0.0.1", client.base_url.port)
+    sockets = [socket.create_connection(address) for _ in range(2)]
+    sockets[1].sendall(b"POST /dragtext/v1/edits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+    client.get(path)
+    try:
+        yield
+    finally:
+        for open_socket in sockets:
+            open_socket.close()
 
 
 def test_the_pages_login_and_the_apis_own(tmp_path):

@@ -1,0 +1,97 @@
+"""What the routes answer: a job's state and result in JSON types, pictures in base64, refusals of one sentence."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
+from .editing import png_file, records_of
+from .job import EditJob, Job
+from .limits import sentence
+from .pictures import UnknownPictureError
+from .queue import (
+    ClosedError,
+    DuplicateJobError,
+    Jobs,
+    NotFinishedError,
+    QueueFullError,
+    UnknownJobError,
+    finished_edit,
+    finished_picture,
+)
+from .words import words
+
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownJobError, 404),
+    (UnknownPictureError, 404),
+    (DuplicateJobError, 409),
+    (NotFinishedError, 409),
+    (QueueFullError, 429),
+    (ClosedError, 503),
+    (InterruptedEditError, 409),
+    (NotEnoughMemoryError, 507),
+    (ModelError, 503),
+    (InputError, 422),
+)
+
+
+def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
+    """A job's state."""
+    error = None if job.error is None else {"kind": type(job.error).__name__, "message": sentence(job.error)}
+    edit = job if isinstance(job, EditJob) else None
+    return {
+        "id": job.id,
+        "kind": "render" if edit is None else "edit",
+        "state": job.state,
+        "text": words(jobs, job),
+        "v": list(job.v),
+        "position": jobs.position(job),
+        "phase": job.phase,
+        "step": job.step,
+        "total": job.total,
+        "distance": edit and edit.distance,
+        "eta": edit and edit.eta,
+        "points": [list(point) for point in edit.points] if edit else [],
+        "preview_version": edit.version if edit else 0,
+        "preview": None,
+        "error": error,
+        "saved": None if job.saved is None else job.saved.name,
+        "note": job.note,
+    }
+
+
+def outcome(job: Job) -> dict[str, Any]:
+    """The finished edit, or a finished rendering of it."""
+    result = finished_edit(job).result
+    assert result is not None  # finished_edit has seen to it
+    return {
+        "image": in_base64(picture_file(job)),
+        "infotext": job.infotext,
+        "request": json.loads(result.request.to_json()),
+        "v": list(job.v),
+        "report": result.report(),
+        "trajectory": result.trajectory.tolist(),
+    }
+
+
+def picture_file(job: Job) -> bytes:
+    """What a job has made as a PNG that carries how."""
+    return png_file(finished_picture(job), job.infotext, records_of(job))
+
+
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def refusal(error: DragTextError) -> JSONResponse:
+    """An error of ours as an answer."""
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    return refused(status, type(error).__name__, str(error))
+
+
+def refused(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": kind, "detail": sentence(message)}, status, headers)
