@@ -204,6 +204,19 @@ def test_what_torch_is_set_to_does_not_matter(model, plain, no_cache, ambient):
     assert previews
 
 
+@pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
+def test_a_model_is_loaded_the_same_whatever_torch_is_set_to(ambient):
+    plain = sdk.load_model(device="cpu")
+    with ambient():
+        model = sdk.load_model(device="cpu")
+    assert model.fingerprint == plain.fingerprint
+    for part in ("unet", "vae", "text_encoder"):
+        for one, other in zip(getattr(model, part).parameters(), getattr(plain, part).parameters()):
+            assert one.dtype == other.dtype == torch.float32
+            assert not one.is_inference()
+            assert torch.equal(one, other)
+
+
 def test_a_model_that_was_first_used_in_inference_mode_still_drags():
     model = tiny_model(seed=5)
     with torch.inference_mode():

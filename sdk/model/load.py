@@ -9,6 +9,7 @@ import torch
 
 from ..errors import DragTextError, InputError, ModelError, NotEnoughMemoryError
 from .base import DiffusionModel, PredictionType
+from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
 from .quiet import quiet_libraries
@@ -65,7 +66,7 @@ def load_model(
     options = {"device": device, "dtype": dtype, "attention": attention}
     load = load_folder if path.is_dir() else load_file
     try:
-        with quiet_libraries():
+        with quiet_libraries(), plain_torch(device):
             return load(path, name, prediction_type, separate, options)
     except DragTextError:
         raise

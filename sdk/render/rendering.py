@@ -84,16 +84,8 @@ class Rendering:
         points = [check_point(value) for value in values]
         if not points:
             raise InputError("There is no v to render; give at least one number.")
-        model = self.lent_model
-        with memory_errors(), exclusive(model), closing(self.drawing(points)) as drawing:
-            while True:
-                try:
-                    with plain_torch(model.device):
-                        done, total = next(drawing)
-                except StopIteration as end:
-                    return end.value
-                if on_step:
-                    on_step(done, total)
+        with memory_errors(), exclusive(self.lent_model):
+            return self._drained(self.drawing(points), on_step)
 
     def compose(self, image: Tensor) -> Image.Image:
         """(1, 3, H', W') in [0, 1] as a picture of the user's size, the original where the mask allows no change."""
@@ -111,12 +103,18 @@ class Rendering:
         """`sweep` as a generator of (steps done, steps in all) that returns the pictures. For who holds the model."""
         return self._drawing(points, self.compose)
 
-    def _render(self, points: Sequence[tuple[float, float]], on_step: OnStep | None = None) -> list[Tensor]:
+    def _render(self, points: Sequence[tuple[float, float]]) -> list[Tensor]:
         """What the model makes of each point, (1, 3, H', W') in [0, 1]: what published pictures are compared with."""
-        with closing(self._drawing(points, lambda image: image)) as drawing:
+        return self._drained(self._drawing(points, lambda image: image), None)
+
+    def _drained(self, drawing: Generator[tuple[int, int], None, list[Any]], on_step: OnStep | None) -> list[Any]:
+        """What `drawing` returns; `on_step` runs with torch as the caller has set it."""
+        device = self.lent_model.device
+        with closing(drawing):
             while True:
                 try:
-                    done, total = next(drawing)
+                    with plain_torch(device):
+                        done, total = next(drawing)
                 except StopIteration as end:
                     return end.value
                 if on_step:
