@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .model.base import DiffusionModel
 from .model.load import load_model
 from .model.memory import memory_errors
 from .picture.frame import Frame
-from .picture.masks import load_mask, mask_to_uri
+from .picture.masks import mask_to_uri, read_mask
 from .picture.placement import Placement, place
 from .picture.reading import load_image
 from .prepared import Prepared
@@ -50,6 +51,7 @@ class Editor:
         for pixels in (self._loaded.rgb, self._loaded.visible):
             pixels.flags.writeable = False  # what is prepared belongs to this picture
         self._prepared = Prepared(self._loaded.visible, prompt)
+        self._said: set[str] = set()
 
     @classmethod
     def from_pipeline(cls, pipe: Any, image: Any, prompt: str = "") -> Editor:
@@ -135,9 +137,9 @@ class Editor:
         asked = make_settings(overrides, settings)
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
-        mask_array = None if mask is None else load_mask(mask, size)
+        mask_array, notes = (None, ()) if mask is None else read_mask(mask, size)
         self._check_steps(asked)
-        placement = self._place(asked, pairs, mask_array)
+        placement = self._place(asked, pairs, mask_array, notes)
         if mask_array is not None and not placement.mask(mask_array).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
         request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
@@ -187,12 +189,17 @@ class Editor:
                 most_steps(resolved),
             )
 
-    def _place(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Placement:
-        """Says what there is to say about it before any work."""
+    def _place(
+        self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None, notes: tuple[str, ...] = ()
+    ) -> Placement:
+        """Says what there is to say about it before any work, each sentence once; `notes` come first."""
         size, model = self._loaded.rgb.shape[:2], self.model
         placement = place(size, settings.resolve(), drags, mask, model.native_resolution, model.size_multiple)
+        placement = replace(placement, notes=(*notes, *placement.notes))
         for note in placement.notes:
-            log.warning(note)
+            if note not in self._said:
+                self._said.add(note)
+                log.warning(note)
         return placement
 
 

@@ -219,6 +219,16 @@ def test_the_editor_says_it_before_any_work(model, caplog):
     assert "outside the mask" in said[0]
 
 
+def test_each_sentence_is_logged_once_and_comes_with_every_result(model, caplog):
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    editor = sdk.Editor(model, image)
+    with caplog.at_level(logging.WARNING):
+        results = [editor.drag([((10, 80), (40, 40))], mask=encoded(layer(255, 255)), **FAST) for _ in range(2)]
+    for part in ("outside the mask", "from its transparency"):
+        assert caplog.text.count(part) == 1
+        assert all(part in " ".join(result.notes) for result in results)
+
+
 def test_one_handle_with_two_targets_is_refused():
     with pytest.raises(sdk.InputError, match=r"\(42, 64\) has two targets, \(70, 64\) and \(20, 64\)"):
         make_drags([((42, 64), (70, 64)), ((1, 2), (3, 4)), ((42, 64), (20, 64))])

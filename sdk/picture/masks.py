@@ -30,6 +30,14 @@ def load_mask(source: Any, size: tuple[int, int]) -> np.ndarray:
     source: path, PIL image, HxW array (or HxWxC: gray, gray and alpha, RGB, RGBA), bytes, or a
     `data:image/png;base64,` URI; size: (height, width) of the image.
     """
+    mask, notes = read_mask(source, size)
+    for note in notes:
+        log.warning(note)
+    return mask
+
+
+def read_mask(source: Any, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`load_mask`, with what it would log."""
     if isinstance(source, np.ndarray):
         values, alpha = _of_array(source)
     else:
@@ -40,15 +48,15 @@ def load_mask(source: Any, size: tuple[int, int]) -> np.ndarray:
         raise InputError("The mask holds NaN; use 0 for keep and 255 for may change.")
     # The largest channel, since a faint colour has no brightness left after rounding.
     values = values if values.ndim == 2 else values.max(axis=-1)
-    mask = _bright(values)
+    mask, notes = _bright(values), ()
     if alpha is not None:
-        mask = _with_alpha(mask, _bright(alpha))
+        mask, notes = _with_alpha(mask, _bright(alpha))
     if not mask.any():
         raise InputError(
             f"The mask is empty: nothing in it is brighter than half (its brightest value is {values.max():g}); "
             "paint what may change in white, or leave the mask out to let everything change."
         )
-    return mask
+    return mask, notes
 
 
 def mask_to_uri(mask: np.ndarray) -> str:
@@ -98,19 +106,18 @@ def _bright(values: np.ndarray) -> np.ndarray:
     return values > (127.5 if most <= 255 else 32767.5 if most <= 65535 else most / 2)
 
 
-def _with_alpha(bright: np.ndarray, opaque: np.ndarray) -> np.ndarray:
-    """The mask of a picture with transparency; `bright`: its colours, also where they are hidden."""
+def _with_alpha(bright: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The mask of a picture with transparency, and what to say of it; `bright`: its colours, also where hidden."""
     if opaque.all() or not opaque.any():
-        return bright  # transparency tells nothing
+        return bright, ()  # transparency tells nothing
     seen = bright[opaque]
+    if np.array_equal(bright, opaque):
+        return opaque, ()
     if seen.all() or not seen.any():
-        if not np.array_equal(bright, opaque):
-            log.warning(
-                "The mask's shape was read from its transparency, as its colours have none: what is opaque may change."
-            )
-        return opaque
-    log.warning("The mask has shapes in its colours and its transparency: what is both bright and opaque may change.")
-    return bright & opaque
+        said = "The mask's shape was read from its transparency, as its colours have none: what is opaque may change."
+        return opaque, (said,)
+    said = "The mask has shapes in its colours and its transparency: what is both bright and opaque may change."
+    return bright & opaque, (said,)
 
 
 def _other_size(width: int, height: int, size: tuple[int, int]) -> InputError:
