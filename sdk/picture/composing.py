@@ -21,6 +21,7 @@ def compose(image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray
     part, share = frame.part_from_model(image), frame.share(mask)
     top, left, bottom, right = frame.box
     box = (slice(top, bottom), slice(left, right))
+    whole = None if original.alpha is None else original.alpha.copy()
     alpha = old = None if original.alpha is None else original.alpha[box]
     if old is not None and original.backdrop is not None:
         part, alpha = cut_out(part, original.visible[box], old, original.backdrop)
@@ -37,10 +38,8 @@ def compose(image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray
     mixed = np.clip(np.rint(here + weight * (part.astype(np.float32) - here)), 0, 255)
     numbers = original.numbers.copy()
     numbers[box] = np.where(weight > 0, mixed, here).astype(np.uint8)
-    if old is None or alpha is None:
-        return _finished(numbers, None, original)
-    whole = original.alpha.copy()
-    whole[box] = np.rint(old + share * (alpha.astype(np.float32) - old)).astype(np.uint8)
+    if whole is not None and old is not None and alpha is not None:
+        whole[box] = np.rint(old + share * (alpha.astype(np.float32) - old)).astype(np.uint8)
     return _finished(numbers, whole, original)
 
 

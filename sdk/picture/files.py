@@ -111,7 +111,7 @@ def _reason(error: Exception) -> str:
 
 def save_image(image: Image.Image, path: str | Path, request: Request | None = None) -> Path:
     """Write a picture by its suffix; a PNG carries the request. Raises InputError where that is impossible."""
-    clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
+    clear = "A" in image.getbands() and image.getchannel("A").histogram()[255] < image.width * image.height
     path = check_output(path, clear)
     if FORMATS[path.suffix.lower()] == "JPEG" and image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
