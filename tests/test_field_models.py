@@ -189,13 +189,13 @@ def shard(part: Path, spelling: str = "{stem}-0000{number}-of-00002.safetensors"
     (file,) = part.glob("*.safetensors")
     stored = load_file(file)
     names = sorted(stored)
-    made = []
+    made, table = [], {}
     for number, half in enumerate((names[: len(names) // 2], names[len(names) // 2 :]), 1):
         path = file.with_name(spelling.format(stem=file.name.removesuffix(".safetensors"), number=number))
         made.append(put(path, {name: stored[name] for name in half}))
+        table |= dict.fromkeys(half, path.name)
     if index:
-        table = {"metadata": {}, "weight_map": dict.fromkeys(stored, made[0].name)}
-        file.with_name(f"{file.name}.index.json").write_text(json.dumps(table))
+        file.with_name(f"{file.name}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": table}))
     file.unlink()
     return made
 
@@ -217,6 +217,7 @@ def test_variants_of_a_folder(variants: tuple[str, ...], folder: Path, small_fol
         "{stem}-0000{number}-of-00002.safetensors",
         "{stem}.fp16-0000{number}-of-00002.safetensors",
         "{stem}-0000{number}-of-00002.fp16.safetensors",
+        "piece {number}.safetensors",
     ],
 )
 def test_shards_load_quietly(spelling: str, folder: Path, small_folder: Path, capfd: pytest.CaptureFixture) -> None:
@@ -232,6 +233,11 @@ def test_missing_and_cut_shards(folder: Path) -> None:
     first.write_bytes(first.read_bytes()[:-100])
     assert f"tiny/unet/{first.name} is cut off" in refusal(folder)
     second.unlink()
+    assert "lacks part 2 of 2 of the weights in unet" in refusal(folder)
+    (index,) = (folder / "unet").glob("*.index.json")
+    index.write_text("{")
+    assert "damaged unet/diffusion_pytorch_model.safetensors.index.json" in refusal(folder)
+    index.unlink()
     assert "lacks part 2 of 2 of the weights in unet" in refusal(folder)
 
 
@@ -406,6 +412,7 @@ def test_a_name_on_the_hub(variable: str, below: str, hub: Path, monkeypatch: py
 
 def test_names_that_were_not_downloaded(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(hub.parent.parent))
+    assert "hub" not in refusal("absent/checkpoint.safetensors", InputError)
     message = refusal("runwayml/stable-diffusion-v1-5", InputError)
     assert "hf download runwayml/stable-diffusion-v1-5" in message
     shutil.rmtree(hub / "snapshots")

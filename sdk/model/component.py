@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +54,10 @@ def weight_files(folder: Path, label: str, base: str) -> list[Path]:
         key = (stem, variant + (" in shards" if total else ""))
         groups.setdefault(key, {})[number] = path
         totals[key] = total or 1
+    for stem, variant, names in _indexes(folder):  # shards may have any name there
+        key = (stem, f"{variant} in shards")
+        groups[key] = {number: folder / name for number, name in enumerate(names, 1) if (folder / name).is_file()}
+        totals[key] = len(names)
 
     def rank(key: tuple[str, str]) -> tuple[bool, bool, int, str]:
         variant = key[1].removesuffix(" in shards")
@@ -68,6 +72,17 @@ def weight_files(folder: Path, label: str, base: str) -> list[Path]:
             f"{label} lacks part {number} of {total} of the weights in {folder.name}; download the folder again."
         )
     return [shards[number] for number in sorted(shards)]
+
+
+def _indexes(folder: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """(name, variant, files) of every table of shards."""
+    for path in sorted(folder.glob("*.json")):
+        spelled = re.fullmatch(r"([^.]+)(?:\.(\w+))?\.safetensors\.index(?:\.(\w+))?\.json", path.name)
+        if spelled:
+            table = read_config(path, folder.parent).get("weight_map")
+            if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+                _damaged(folder.parent, f"{folder.name}/{path.name}")
+            yield spelled[1], spelled[2] or spelled[3] or "", sorted(set(table.values()))
 
 
 def matched(

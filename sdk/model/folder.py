@@ -12,6 +12,7 @@ from .base import PredictionType
 from .checkpoint import LATENT_SCALE
 from .component import matched, read_config, weight_files
 from .keys import clip_names
+from .quiet import quiet_libraries
 from .weights import SUPPORTED, Weights, fill
 
 if TYPE_CHECKING:
@@ -43,6 +44,24 @@ def load_folder(
         msg = f"{path.name} was not trained on Stable Diffusion's noise schedule; {SUPPORTED}."
         raise ModelError(msg)
 
+    # Heads first: importing the libraries takes seconds.
+    unet_weights = Weights.of(path.name, weight_files(path / "unet", path.name, "diffusion_pytorch_model"))
+    text_weights = Weights.of(path.name, weight_files(path / "text_encoder", path.name, "model"))
+    configs = {"unet": unet_config, "vae": vae_config, "text": text_config, "schedule": schedule}
+    with quiet_libraries():
+        return _assemble(path, name, prediction_type, vae, configs, unet_weights, text_weights, options)
+
+
+def _assemble(
+    path: Path,
+    name: str,
+    prediction_type: PredictionType | None,
+    vae: Path | None,
+    configs: dict[str, dict[str, Any]],
+    unet_weights: Weights,
+    text_weights: Weights,
+    options: dict[str, Any],
+) -> DiffusersModel:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -50,20 +69,19 @@ def load_folder(
     from .diffusers import DiffusersModel, scaled_linear_alphas
 
     device = options["device"]
-    weights = Weights.of(path.name, weight_files(path / "unet", path.name, "diffusion_pytorch_model"))
+    vae_config, text_config, schedule = configs["vae"], configs["text"], configs["schedule"]
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(unet_config)
+        unet = UNet2DConditionModel.from_config(configs["unet"])
         text = CLIPTextModel(CLIPTextConfig.from_dict(text_config.get("text_config") or text_config))
-    samples = [fill(unet, {key: key for key in unet.state_dict()}, weights, options["dtype"], device)]
+    samples = [fill(unet, {key: key for key in unet.state_dict()}, unet_weights, options["dtype"], device)]
     if vae is None:
         autoencoder, values = load_autoencoder_folder(path / "vae", path.name, vae_config, device)
     else:
         autoencoder, values = load_autoencoder(vae, vae_config.get("scaling_factor") or LATENT_SCALE, device)
     samples.append(values)
-    weights = Weights.of(path.name, weight_files(path / "text_encoder", path.name, "model"))
     # transformers 5 writes the names without the leading `text_model.` that older ones have.
-    names = matched(text.state_dict(), weights.shapes, clip_names)
-    samples.append(fill(text, names, weights, torch.float32, device))
+    names = matched(text.state_dict(), text_weights.shapes, clip_names)
+    samples.append(fill(text, names, text_weights, torch.float32, device))
     return DiffusersModel(
         unet,
         autoencoder,

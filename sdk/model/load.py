@@ -12,8 +12,8 @@ from .base import DiffusionModel, PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
-from .quiet import quiet_libraries
 from .single_file import load_file
+from .weights import PICKLE_SUFFIXES
 
 EMBEDDED = Path(__file__).parent / "embedded"
 DTYPES = {
@@ -66,7 +66,7 @@ def load_model(
     options = {"device": device, "dtype": dtype, "attention": attention}
     load = load_folder if path.is_dir() else load_file
     try:
-        with quiet_libraries(), plain_torch(device):
+        with plain_torch(device):
             return load(path, name, prediction_type, separate, options)
     except DragTextError:
         raise
@@ -90,12 +90,14 @@ def _find(source: str | Path, what: str) -> tuple[Path, str]:
         raise InputError(msg) from error
     if found and is_cache_entry(path):
         return snapshot(path), model_name(path)
+    if found and path.parent.name == "snapshots":
+        return path, model_name(path.parent.parent)
     if found:
         return path, path.resolve().name if path.is_dir() else path.stem
     text = str(source)
     if cached := cached_model(text):
         return cached, text.split("/")[-1]
-    if NAME.match(text) and not path.parent.exists():
+    if NAME.match(text) and not path.parent.exists() and path.suffix not in (".safetensors", *PICKLE_SUFFIXES):
         msg = (
             f"There is no {what} at {text}, and the hub's cache in {cache_folder()} holds no model of that name; "
             f"download it first, for example with `hf download {text}`."

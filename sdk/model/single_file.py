@@ -11,8 +11,9 @@ import torch
 
 from ..errors import ModelError
 from .base import PredictionType
-from .checkpoint import LATENT_SCALE, anatomy
+from .checkpoint import LATENT_SCALE, Anatomy, anatomy
 from .keys import HEADS_KEY, clip_names, open_clip_names, unet_names, vae_names
+from .quiet import quiet_libraries
 from .vocabulary import clip_tokenizer
 from .weights import Weights, fill
 
@@ -27,11 +28,22 @@ def load_file(
     weights = Weights.of(path.name, [path])
     found = anatomy(weights, needs_vae=vae is None)
     sidecar = _sidecar(path)
-    scale, heads = sidecar["scale_factor"], _heads(weights, sidecar)
-    found.vae["scaling_factor"] = scale
-    if heads:
+    found.vae["scaling_factor"] = sidecar["scale_factor"]
+    if heads := _heads(weights, sidecar):
         found.unet["attention_head_dim"] = heads
+    with quiet_libraries():  # only now, since it imports them
+        return _assemble(weights, found, sidecar, name, prediction_type, vae, options)
 
+
+def _assemble(
+    weights: Weights,
+    found: Anatomy,
+    sidecar: dict[str, Any],
+    name: str,
+    prediction_type: PredictionType | None,
+    vae: Path | None,
+    options: dict[str, Any],
+) -> DiffusersModel:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -49,7 +61,7 @@ def load_file(
             autoencoder = AutoencoderKL(**found.vae)
         samples.append(fill(autoencoder, vae_names(autoencoder.state_dict()), found.weights, torch.float32, device))
     else:
-        autoencoder, values = load_autoencoder(vae, scale, device)
+        autoencoder, values = load_autoencoder(vae, sidecar["scale_factor"], device)
         samples.append(values)
     samples.append(fill(text, text_names(text.state_dict()), found.weights, torch.float32, device))
     prediction_type = prediction_type or _stated_prediction(weights, sidecar)
