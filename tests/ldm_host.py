@@ -12,9 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import yaml
-from dragtext.sdk.model.export import export_checkpoint
-from safetensors.torch import load_file
+from dragtext.sdk.model.export import describe, to_original_layout
+from safetensors.torch import save_file
 from torch import nn
 
 PROMPT_STEPS: list[tuple[list[str], int]] = []
@@ -28,10 +27,18 @@ class LatentDiffusion(nn.Module):
         from ldm.modules.diffusionmodules.model import Decoder, Encoder
         from ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-        path = folder / "tiny.safetensors"
-        export_checkpoint(model, path, torch.float32)
-        config = yaml.safe_load(path.with_suffix(".yaml").read_text())["model"]["params"]
-        weights = load_file(path)
+        path, sizes, vae_sizes = folder / "tiny.safetensors", model.unet.config, model.vae.config
+        states = (part.state_dict() for part in (model.unet, model.vae, model.text_encoder))
+        weights = {name: value.detach().clone().contiguous() for name, value in to_original_layout(*states).items()}
+        save_file(weights, path)
+        config = describe(
+            model,
+            list(sizes.block_out_channels),
+            sizes.attention_head_dim,
+            sizes.cross_attention_dim,
+            list(vae_sizes.block_out_channels),
+            vae_sizes.layers_per_block,
+        )["model"]["params"]
         self.model = nn.Module()
         self.model.conditioning_key = config["conditioning_key"]
         self.model.diffusion_model = UNetModel(**config["unet_config"]["params"]).eval()

@@ -109,7 +109,7 @@ def export_checkpoint(
     }
     depth = AUTOENCODER_LAYERS if forge else vae_config.layers_per_block
     widths = [times * width for width in unet.block_out_channels]
-    described = _description(model, widths, heads, vae_widths, depth)
+    described = describe(model, widths, heads, CLIP_L["hidden_size"], vae_widths, depth)
     clip = path.with_name(f"{path.stem}-clip")
     if with_tokenizer:
         stage = described["model"]["params"]["cond_stage_config"]
@@ -220,10 +220,10 @@ def _clip_embedding(tokenizer: Any, own: Tensor) -> Tensor:
     return table
 
 
-def _description(
-    model: DiffusersModel, channels: list[int], heads: int, vae_widths: list[int], vae_layers: int
+def describe(
+    model: DiffusersModel, channels: list[int], heads: int, context: int, vae_widths: list[int], vae_layers: int
 ) -> dict[str, Any]:
-    """The original code's configuration."""
+    """The original code's configuration of a model, in these sizes."""
     unet: Any = model.unet.config
     attends = [2**i for i, kind in enumerate(unet.down_block_types) if "CrossAttn" in kind]
     parameters: dict[str, Any] = {
@@ -254,7 +254,7 @@ def _description(
                 "num_heads": heads,
                 "use_spatial_transformer": True,
                 "transformer_depth": 1,
-                "context_dim": CLIP_L["hidden_size"],
+                "context_dim": context,
                 "use_checkpoint": False,
                 "legacy": False,
             },
