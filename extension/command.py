@@ -45,7 +45,7 @@ def ui(
 ) -> None:
     """Open the drag tab in a browser, without a WebUI."""
     if importlib.util.find_spec("gradio") is None:
-        raise InputError("The page needs gradio: pip install -c constraints-gradio4.txt 'dragtext[ui]'.")
+        raise InputError("The page needs gradio: pip install 'dragtext[ui]'.")
     from .hosts.base import Accounts
     from .hosts.standalone import Standalone
     from .queue import Jobs

@@ -1,0 +1,98 @@
+"""What the pages say is there: every command parses, every setting is listed, every file that is named exists.
+
+python -m tests.test_docs      writes the table of settings into docs/settings.md
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from dragtext.extension.command import UI
+from dragtext.sdk.command.app import COMMANDS, LaterCommand, make_group
+from dragtext.sdk.request import Request
+from dragtext.sdk.settings import SettingInfo, catalogue
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language: str) -> list[str]:
+    return [
+        text for page in PAGES for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == language
+    ]
+
+
+def commands() -> list[list[str]]:
+    """The arguments of every `dragtext` in the pages' plain blocks."""
+    lines = [line for block in blocks("") for line in block.splitlines()]
+    found = [text for line in lines for text in re.findall(r"(?:^|&& )dragtext (.*?)(?= &&|$)", line)]
+    return [shlex.split(text, comments=True) for text in found]
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_of_the_pages_parses(arguments):
+    group = make_group({**COMMANDS, "ui": UI})
+    command = group.commands[arguments[0]]
+    assert isinstance(command, LaterCommand)
+    command.load().make_context(arguments[0], arguments[1:])
+
+
+def test_there_are_commands_to_parse():
+    assert {"edit", "render", "sweep", "demo", "export-model", "info", "ui"} == {words[0] for words in commands()}
+
+
+def test_every_python_block_compiles():
+    for block in blocks("python"):
+        compile(block, "a page", "exec")
+
+
+def test_the_request_of_the_pages_is_one():
+    texts = [text for text in blocks("json") if "drags" in text]
+    assert texts
+    for text in texts:
+        assert Request.from_json(text).drags
+
+
+def test_every_file_that_the_pages_name_exists():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+        named = re.findall(r"`((?:sdk|extension|tests|examples|training|benchmarks|scripts)/[\w./]*)`", text)
+        assert [name for name in named if not (ROOT / name).exists()] == [], page.name
+
+
+def bounds(info: SettingInfo) -> str:
+    if info.choices:
+        return ", ".join(f"`{choice}`" for choice in info.choices)
+    if info.kind == "bool":
+        return "on, off"
+    return f"{'above ' if info.above else ''}{info.least:g} to {info.most:g}"
+
+
+def settings_table() -> str:
+    rows = ["| setting | value | default | |", "|---|---|---|---|"]
+    rows += [f"| `{i.name}` | {bounds(i)} | {i.default_text} | {i.description} |" for i in catalogue()]
+    return "\n".join(rows)
+
+
+def written() -> tuple[str, str, str]:
+    """docs/settings.md before, in and after the table."""
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    before, rest = text.split("<!-- settings -->\n")
+    table, after = rest.split("<!-- end -->")
+    return before, table.strip(), after
+
+
+def test_the_page_of_settings_lists_all_of_them_as_they_are():
+    assert written()[1] == settings_table(), "python -m tests.test_docs writes it anew"
+
+
+if __name__ == "__main__":
+    before, _, after = written()
+    page = f"{before}<!-- settings -->\n{settings_table()}\n<!-- end -->{after}"
+    (ROOT / "docs" / "settings.md").write_text(page, encoding="utf-8")
