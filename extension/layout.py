@@ -35,15 +35,14 @@ def build(jobs: Jobs) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as blocks:
         with gr.Row(elem_id="dragtext_tab"):
             with gr.Column():
-                picture = gr.Image(label="Picture to drag", type="pil", elem_id="dragtext_picture", image_mode="RGBA")
+                picture = _image(label="Picture to drag", elem_id="dragtext_picture", image_mode="RGBA")
                 prompt = gr.Textbox(label="What the picture shows", lines=2, elem_id="dragtext_prompt")
                 points = gr.Textbox(label="Drags", lines=4, info=HINT, elem_id="dragtext_points")
                 with gr.Row():
                     undo_point = gr.Button("Remove last point", elem_id="dragtext_undo_point")
                     clear_points = gr.Button("Remove all points", elem_id="dragtext_clear_points")
-                mask = gr.Image(
+                mask = _image(
                     label="Mask, of the same size: what is brighter than half may change (optional)",
-                    type="pil",
                     elem_id="dragtext_mask",
                 )
                 fields = setting_fields(settings, beginning)
@@ -54,7 +53,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                     latest = gr.Button("Show latest", elem_id="dragtext_latest")
                 status = gr.HTML(status_html(Status("Nothing is running.")), elem_id="dragtext_status")
                 gr.HTML(STATE, elem_id="dragtext_state")
-                result = _shown_image(label="Result", elem_id="dragtext_result")
+                result = _image(label="Result", elem_id="dragtext_result", interactive=False)
                 v = gr.Slider(-1, 3, value=1, step=0.05, label="How much of the edit", elem_id="dragtext_v")
                 with gr.Row():
                     render = gr.Button("Render", elem_id="dragtext_render")
@@ -183,7 +182,7 @@ def _for_gradio(action: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _shown_image(**more: Any) -> Any:
+def _image(**more: Any) -> Any:
     if "format" in inspect.signature(gr.Image).parameters:
-        more["format"] = "png"  # gradio 4 would show, and hand out, a lossy webp
-    return gr.Image(type="pil", interactive=False, **more)
+        more["format"] = "png"  # gradio 4 would keep, show and hand out a lossy webp
+    return gr.Image(type="pil", **more)

@@ -1,0 +1,25 @@
+"""The page's modules under node's own test runner, where there is a node."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SCRIPTS = TESTS.parent / "javascript"
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(not NODE, reason="node is not installed")
+
+
+def test_the_modules():
+    done = subprocess.run([NODE, "--test", TESTS / "javascript.test.mjs"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.mjs")), ids=lambda path: path.name)
+def test_every_module_can_be_read(path):
+    done = subprocess.run([NODE, "--check", path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
