@@ -207,8 +207,8 @@ def _clip_embedding(tokenizer: Any, own: Tensor) -> Tensor:
     pieces: dict[str, int] = {}
     spell = clip_tokenizer("!")
     for word, row in sorted(known.items(), key=lambda item: len(item[0])):
-        if word not in words and word.endswith("</w>"):
-            pieces |= dict.fromkeys(spell.tokenize(spell.convert_tokens_to_string([word]).strip()), row)
+        if word not in words and word.endswith("</w>") and word.isascii():
+            pieces |= dict.fromkeys(spell.tokenize(word.removesuffix("</w>")), row)
     table = torch.empty(len(words), own.shape[1])
     for word, row in words.items():
         if (found := known.get(word, pieces.get(word))) is not None:

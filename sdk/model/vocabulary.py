@@ -17,7 +17,7 @@ def clip_tokenizer(pad_token: str) -> Any:
 
     pad_token: "<|endoftext|>" in Stable Diffusion 1.x, "!" in 2.x.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     vocabulary, merges = clip_vocabulary()
@@ -43,6 +43,8 @@ def clip_tokenizer(pad_token: str) -> Any:
     tokenizer.post_processor = processors.RobertaProcessing(
         (END, vocabulary[END]), (START, vocabulary[START]), trim_offsets=False, add_prefix_space=False
     )
+    # Older transformers take the special tokens given below for plain text where they stand in a prompt.
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (START, END)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=77,
