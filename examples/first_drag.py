@@ -11,8 +11,12 @@ result = sdk.edit(
     drags=task.drags,
     prompt=task.scene.caption,
     mask=task.mask,
-    steps=12,
-    inference_steps=20,
+    # Settings that suit whole objects on the embedded model; leave them out with a checkpoint of yours.
+    lr=0.05,
+    feature_block=4,
+    supervision_radius=12,
+    displacement=8,
+    tracks_per_level=4,
     lora_steps=0,
     on_progress=lambda progress: print(progress.phase, progress.done, "of", progress.total),
 )
