@@ -195,8 +195,8 @@ def _mask_of(found: Reading, note: str) -> tuple[Any, str]:
     if not text.startswith("data:"):
         raise InputError("The mask of this request is a file; put it into the box for the mask.")
     with DECODING:
-        size = open_picture(_mask_bytes(text), "mask").size
-        mask = load_mask(text, size[::-1])
+        width, height = open_picture(_mask_bytes(text), "mask").size
+        mask = load_mask(text, (height, width))
     return Image.fromarray(mask).convert("L"), f" and mask{note}"
 
 

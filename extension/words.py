@@ -63,7 +63,7 @@ def _outcome(job: Job) -> str:
 def standing(job: Job) -> bytes:
     """A JPEG of the preview, or of the picture, with the drags from where the handles are now. Raises NotFinishedError
     where the picture is not kept any more."""
-    edit = getattr(job, "edit", None) or job
+    edit: Any = getattr(job, "edit", None) or job  # of a rendering, or the edit itself
     picture = edit.picture
     if picture is None:
         raise NotFinishedError("There is nothing to show of this edit any more.")

@@ -55,9 +55,9 @@ def make_drags(
     for drag in result:
         if drag.source == drag.target:
             raise InputError(f"Handle and target are both at {_show(drag.source)}; move the target.")
-    targets: dict[Point, Point] = {}
+    given: dict[Point, Point] = {}
     for drag in result:
-        target = targets.setdefault(drag.source, drag.target)
+        target = given.setdefault(drag.source, drag.target)
         if target != drag.target:
             raise InputError(
                 f"The handle {_show(drag.source)} has two targets, {_show(target)} and {_show(drag.target)}; give each "

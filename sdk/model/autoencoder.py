@@ -51,6 +51,6 @@ def load_autoencoder_folder(
 
     weights = Weights.of(label, weight_files(folder, label, "diffusion_pytorch_model"))
     with torch.device("meta"):
-        vae = AutoencoderKL.from_config(config)
+        vae: Any = AutoencoderKL.from_config(config)
     # Older folders call the attention layer's projections `query`, `key`, `value` and `proj_attn`.
     return vae, fill(vae, matched(vae.state_dict(), weights.shapes, vae_names), weights, torch.float32, device)

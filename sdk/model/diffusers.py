@@ -35,6 +35,11 @@ class DiffusersModel(DiffusionModel):
         takes them from the modules as they are given.
     """
 
+    # Whose configurations are read, which torch's own types would not let through.
+    unet: Any
+    vae: Any
+    text_encoder: Any
+
     def __init__(
         self,
         unet: Any,

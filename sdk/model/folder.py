@@ -71,7 +71,7 @@ def _assemble(
     device = options["device"]
     vae_config, text_config, schedule = configs["vae"], configs["text"], configs["schedule"]
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(configs["unet"])
+        unet: Any = UNet2DConditionModel.from_config(configs["unet"])
         text = CLIPTextModel(CLIPTextConfig.from_dict(text_config.get("text_config") or text_config))
     samples = [fill(unet, {key: key for key in unet.state_dict()}, unet_weights, options["dtype"], device)]
     if vae is None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import DragTextError, InputError, ModelError, NotEnoughMemoryError
-from .base import DiffusionModel, PredictionType
+from .base import PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
 from .single_file import load_file
 from .weights import PICKLE_SUFFIXES
+
+if TYPE_CHECKING:
+    from .diffusers import DiffusersModel
 
 EMBEDDED = Path(__file__).parent / "embedded"
 DTYPES = {
@@ -35,7 +39,7 @@ def load_model(
     attention: str = "sdpa",
     prediction_type: PredictionType | None = None,
     vae: str | Path | None = None,
-) -> DiffusionModel:
+) -> DiffusersModel:
     """Load a Stable Diffusion 1.x or 2.x model.
 
     source: a diffusers folder, or a single `.safetensors` file in the original layout or with diffusers' names; a name

@@ -133,7 +133,7 @@ def remember(modules: Sequence[nn.Module], outputs: dict[nn.Module, Any]) -> Ite
                 module.forward = forward
 
 
-def self_attentions(stage: DecoderStage) -> list[nn.Module]:
+def self_attentions(stage: DecoderStage) -> list[Any]:
     """The self-attention layers of a stage. diffusers, ldm and Forge all call them attn1."""
     return [
         child

@@ -24,7 +24,7 @@ def clip_tokenizer(pad_token: str) -> Any:
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocabulary,
-            merges=[tuple(merge.split(" ")) for merge in merges],
+            merges=[(first, second) for first, second in (merge.split(" ") for merge in merges)],
             continuing_subword_prefix="",
             end_of_word_suffix="</w>",
             unk_token=END,

@@ -126,11 +126,11 @@ def widened_autoencoder(vae: Any) -> tuple[State, list[int]]:
         return state, widths
     config = {**vae.config, "block_out_channels": widths, "norm_num_groups": GROUPS}
     with torch.device("meta"):
-        wide = AutoencoderKL.from_config(config).state_dict()
+        wide: Any = AutoencoderKL.from_config(config)
     # Attention divides by the root of its width, which grows; the queries make up for it.
     state = {name: t * factor**0.5 if ".attentions.0.to_q." in name else t for name, t in state.items()}
     grown = {}
-    for name, empty in wide.items():
+    for name, empty in wide.state_dict().items():
         grown[name] = torch.zeros(empty.shape)
         grown[name][tuple(slice(side) for side in state[name].shape)] = state[name]
     return grown, widths

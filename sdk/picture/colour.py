@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -81,7 +82,7 @@ def _kept(numbers: np.ndarray, described: np.ndarray, profile: bytes) -> Colours
 
 def _convert(picture: Image.Image, profile: bytes) -> tuple[np.ndarray, str]:
     """(H, W, 3) uint8 sRGB, and the colour space of the profile's numbers."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    source: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     space = str(getattr(source.profile, "xcolor_space", "")).strip()
     if space == "RGB" and picture.mode == "L":
         picture = picture.convert("RGB")

@@ -74,7 +74,8 @@ class LoadedImage:
     def fingerprint(self) -> str:
         """Changes with everything that is seen or written back of it."""
         digest = hashlib.sha256(repr(self.rgb.shape).encode())
-        for part in (self.numbers.tobytes(), None if self.alpha is None else self.alpha.tobytes(), self.profile):
+        alpha = None if self.alpha is None else self.alpha.tobytes()
+        for part in (self.numbers.tobytes(), alpha, self.profile):
             digest.update(b"-" if part is None else hashlib.sha256(part).digest())
         return digest.hexdigest()
 
