@@ -89,7 +89,7 @@ def build(jobs: Jobs) -> gr.Blocks:
         follow(
             _on(
                 drag.click,
-                lambda _picture, _mask, *given: actions.submit(jobs, *given[:6], given[6:]),
+                lambda _picture, _mask, *given: actions.submit(jobs, *given[:6], values=given[6:]),
                 [picture, mask, page, problem, picture_id, mask_id, prompt, points, *fields],
                 [job, status],
                 script="submit",
