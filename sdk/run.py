@@ -38,7 +38,8 @@ class EditRun:
 
     Nothing is computed before the first one is asked for. From then on the run holds the model: other threads wait for
     it, and this thread may do nothing else with the model. It lets go of it at the end, after an error, with `close` or
-    a `with` block, and when nothing refers to it any more.
+    a `with` block, and when nothing refers to it any more. `stop` may be called from any thread at any time; everything
+    else by one thread at a time.
 
         run = editor.steps(drags)
         for progress in run:

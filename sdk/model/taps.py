@@ -157,8 +157,8 @@ def share_attention(model: DiffusionModel, stages: int) -> Iterator[None]:
     with hooks() as handles:
         for stage in model.layout.stages[4 - stages :]:
             for attention in self_attentions(stage):
-                for projection in (attention.to_k, attention.to_v):
-                    handles.append(projection.register_forward_hook(from_reference))
+                for name in ("to_k", "to_v"):
+                    handles.append(attention.get_submodule(name).register_forward_hook(from_reference))
         yield
 
 
