@@ -259,6 +259,10 @@ def test_nothing_is_printed_without_accelerate(
 
 def test_a_folder_of_something_else(folder: Path, weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     assert "give the folder above it, tiny" in refusal(folder / "unet")
+    for part, word in (("vae", "--vae"), ("unet", "UNet2DConditionModel"), ("text_encoder", "give a whole model")):
+        shutil.move(folder / part, tmp_path / "alone")
+        assert word in refusal(tmp_path / "alone")
+        shutil.rmtree(tmp_path / "alone")
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     put(checkpoints / "a.safetensors", weights)

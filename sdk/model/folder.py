@@ -105,6 +105,11 @@ def _say_what_else(path: Path) -> None:
         return
     if (path / "config.json").is_file() and (path.parent / "model_index.json").is_file():
         raise ModelError(f"{path.name} is one part of a model; give the folder above it, {path.parent.name}.")
+    if (path / "config.json").is_file():
+        config = read_config(path / "config.json", path)
+        kind = config.get("_class_name") or config.get("model_type") or "part of a model"
+        way_out = "give it as --vae (`vae=`) beside a model" if kind == "AutoencoderKL" else "give a whole model"
+        raise ModelError(f"{path.name} holds a single network ({kind}); {way_out}.")
     if files := sorted(file.name for file in path.glob("*") if file.suffix.lower() == ".safetensors"):
         raise ModelError(f"{path.name} is a folder of checkpoints; give one of its files, for example {files[0]}.")
 
