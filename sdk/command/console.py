@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
@@ -64,7 +65,7 @@ def finish_stdout() -> None:
 def tolerant_streams() -> None:
     """Names of files may hold what the terminal cannot show; it is shown as \\\\u escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
