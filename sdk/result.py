@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +103,9 @@ class Trace:
         arrays = {name: value for name, value in vars(self).items() if value is not None}
 
         def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:  # given a name, numpy would add .npz to it
-                np.savez_compressed(file, **arrays)
+            packed = io.BytesIO()  # an archive that a full disk cut short complains once more at its end
+            np.savez_compressed(packed, **arrays)
+            temporary.write_bytes(packed.getbuffer())
 
         write_atomically(Path(path), write)
 

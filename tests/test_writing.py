@@ -11,6 +11,7 @@ from dragtext import sdk
 from dragtext.sdk.errors import LONGEST
 from dragtext.sdk.picture.drawing import save_sweep, save_trajectory
 from dragtext.sdk.picture.files import check_writable, make_folder, save_image, write_atomically
+from dragtext.sdk.result import Trace
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -28,11 +29,6 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def save_array(path):
-    with path.open("wb") as file:
-        np.savez_compressed(file, noise=NOISE)
-
-
 PICTURE = Image.fromarray(NOISE)
 WRITERS = {
     "o.png": lambda path: save_image(PICTURE, path),
@@ -40,12 +36,13 @@ WRITERS = {
     "o.webp": lambda path: save_image(PICTURE, path),
     "o-sweep.png": lambda path: save_sweep(path, [PICTURE, PICTURE], ["a", "b"]),
     "o.gif": lambda path: save_trajectory(path, NOISE, NOISE, np.ones((3, 1, 2)), [(9, 9)]),
-    "o.npz": lambda path: write_atomically(path, save_array),
+    "o.npz": lambda path: Trace(NOISE, NOISE, NOISE, NOISE).save(path),
     "o.safetensors": lambda path: write_atomically(path, lambda t: save_file({"noise": torch.from_numpy(NOISE)}, t)),
     "o.json": lambda path: write_atomically(path, lambda t: t.write_text(json.dumps(NOISE.tolist()))),
 }
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path, full_disk):
     path = tmp_path / name
