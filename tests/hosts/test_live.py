@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import threading
 import time
@@ -193,9 +194,12 @@ def test_what_the_host_saved_reads_back_as_the_same_edit(client):
     answer = client.get(f"/dragtext/v1/edits/{job['id']}/image")
     info = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(answer.content).decode()}).json()
     assert info["parameters"]["DragText method"] == "gooddrag"
-    assert '"drags"' in info["parameters"]["DragText request"]
-    # A request is not text of the prompt.
+    assert info["parameters"]["DragText drags"] == "120,100 -> 150,100"
     assert info["parameters"]["Prompt"] == "a cat"
+    # Nothing in it may switch a host's own features on, as a denoising strength does with Hires. fix.
+    assert "Denoising strength" not in info["parameters"]
+    # The whole request lies in the file.
+    assert json.loads(Image.open(io.BytesIO(answer.content)).text["dragtext"])["drags"] == [[[120, 100], [150, 100]]]
 
 
 def test_bad_input_is_one_sentence(client):
