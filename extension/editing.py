@@ -161,16 +161,17 @@ class Editing:
 
     def _report(self, job: EditJob, event: Progress) -> None:
         job.phase, job.step, job.total = PHASES[event.phase], event.done, event.total
-        left = 0.0
-        if event.step is not None:
+        if event.step is None:
+            job.estimate.advance(event.phase, event.done, event.total)
+        else:
             job.distance, job.points = event.distance, event.points
             reach = job.request.settings.reach_distance
             left = max(0.0, max(event.step.distances, default=0.0) - reach)  # the drag ends with the last to arrive
+            job.estimate.advance(event.phase, event.done, event.total, left)
             every = int(number(self.host, "preview_every"))
             if event.preview is not None and every and event.step.iteration % every == 0:
                 job.preview = small(event.preview(), PREVIEW_SIDE)
                 job.version += 1
-        job.estimate.advance(event.phase, event.done, event.total, left)
         text = f"DragText: {job.phase} {event.done}/{event.total}"
         if event.distance is not None:
             text += f", {event.distance:.0f} px left"

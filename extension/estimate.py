@@ -60,8 +60,10 @@ class Estimate:
         """`done` of `total` units of a phase; left: how far the points still have to go, in any one unit."""
         now = self.clock()
         if phase != self._phase:
+            # What passed since the last unit went into the first one of this phase.
+            began = self._samples[-1][0] if self._samples else now
             self.finish()
-            self._phase, self._began, self._samples = phase, now, []
+            self._phase, self._began, self._samples = phase, began, []
         self._total = total
         self._samples.append((now, done, left))
         expected = self._expected(now)
@@ -77,7 +79,7 @@ class Estimate:
     def finish(self) -> None:
         """The running phase is over; what it took is remembered for later edits."""
         if self._phase and self._samples:
-            seconds = self.clock() - self._began
+            seconds = self._samples[-1][0] - self._began
             self._spent[self._phase] = seconds
             self.history.learn(self._phase, seconds, self._samples[0][2] - self._samples[-1][2])
         self._phase = ""

@@ -12,6 +12,7 @@ NULLABLE_NUMBER = {"type": ["number", "null"]}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
 JPEG = {**NULLABLE_TEXT, "description": "JPEG in base64"}
+FILES = ("application/octet-stream", "image/png", "image/jpeg", "image/webp")
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
 EXAMPLE_EDIT = {
@@ -139,7 +140,7 @@ def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
 
 def file_body() -> dict[str, Any]:
     """A request body that is a picture file."""
-    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*",)}
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FILES}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -47,7 +47,10 @@ async function followJob(id) {
       say(state.text, state.state === "failed");
       await draw(state);
     },
-    trouble: (message, status) => say(status === 404 ? "This edit is not known any more; drag again." : message, true),
+    trouble: (message, status) => {
+      if (status === 404) sessionStorage.removeItem(JOB);
+      say(status === 404 ? "This edit is not known any more; drag again." : message, true);
+    },
     wait: pause,
     current: () => mine === turn,
     hidden: () => document.hidden,
