@@ -14,7 +14,7 @@ from dragtext.sdk.model import cache
 from dragtext.sdk.request import Request, make_drags
 from PIL import Image
 
-FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "inference_steps": 8}
+FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 DRAG = [((20, 20), (60, 50))]
 
 

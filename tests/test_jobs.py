@@ -22,7 +22,7 @@ from PIL import Image
 
 QUICK = {
     "steps": 3,
-    "inference_steps": 8,
+    "inference_steps": 4,
     "lora_steps": 2,
     "lora_batch": 1,
     "drag_levels": 2,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dragtext import sdk
 
-FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "inference_steps": 8}
+FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 DRAG = [((20, 20), (60, 50))]
 
 
