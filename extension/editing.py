@@ -160,6 +160,9 @@ class Editing:
         return job.stop or self.host.interrupted()
 
     def _report(self, job: EditJob, event: Progress) -> None:
+        if self.host.ending:
+            # Nobody could fetch the picture after a reload, and drawing it would hold the reload up.
+            raise InterruptedEditError("The WebUI was reloaded.")
         job.phase, job.step, job.total = PHASES[event.phase], event.done, event.total
         if event.step is None:
             job.estimate.advance(event.phase, event.done, event.total)

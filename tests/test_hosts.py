@@ -200,8 +200,9 @@ def test_a_reload_of_the_page_ends_what_runs_and_what_waits(host, monkeypatch):
         assert running.ended.wait(60)
         assert waiting.ended.wait(60)
         assert jobs.closed
-        assert (running.state, running.result.stopped) == ("done", "interrupted")
-        assert (waiting.state, waiting.result) == ("interrupted", None)
+        for job in (running, waiting):
+            assert (job.state, job.result, str(job.error)) == ("interrupted", None, "The WebUI was reloaded.")
+        assert host.log.networks[-1] == "off"
         with pytest.raises(ClosedError):
             jobs.submit(picture(), asked())
     finally:
