@@ -171,6 +171,7 @@ def install_webui(monkeypatch: Any, sd_model: Any, folder: Path) -> SimpleNamesp
 
     def save_image(image: Any, path: str, basename: str, seed: int, prompt: str, extension: str, **more: Any) -> Any:
         Path(path).mkdir(parents=True, exist_ok=True)
+        image.putalpha(254)  # as Forge does, in place
         log.saved.append((path, seed, prompt, extension, more))
         return f"{path}/00000-{seed}.{extension}", None
 

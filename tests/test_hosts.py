@@ -224,6 +224,12 @@ def test_the_hosts_queue_progress_and_files(host):
     assert more["existing_info"]["dragtext"] == job.result.request.to_json()
 
 
+def test_what_the_host_does_to_a_picture_in_saving_it_stays_in_the_file(host):
+    job = run(host, asked())
+    assert job.saved
+    assert job.image.mode == job.result.image.mode == "RGB"
+
+
 def test_saving_can_be_turned_off(host):
     host.log.shared.opts.samples_save = False
     assert run(host, asked()).saved is None

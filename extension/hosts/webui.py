@@ -87,7 +87,7 @@ class WebUI(Host):
         if png or ("A" in picture.getbands() and extension.lower() in ("jpg", "jpeg")):
             extension = "png"
         name, _ = images.save_image(
-            picture,
+            picture.copy(),  # what saves may write into it: Forge hides the infotext in an alpha channel
             str(Path(data_path) / folder),
             "",
             seed,

@@ -108,7 +108,8 @@ def test_an_edit_leaves_the_host_as_it_was(client, method):
     job = create(client, settings={**SETTINGS, "method": method})
     assert job["state"] == "done", job
     result = client.get(f"/dragtext/v1/edits/{job['id']}/result").json()
-    assert Image.open(io.BytesIO(base64.b64decode(result["image"]))).size == (256, 256)
+    image = Image.open(io.BytesIO(base64.b64decode(result["image"])))
+    assert (image.size, image.mode) == ((256, 256), "RGB")
     assert result["infotext"].startswith("a cat\nSteps: ")
     assert job["saved"]
     assert generation(client) == before
@@ -142,10 +143,7 @@ def test_an_edit_does_not_see_what_another_extension_left_on_the_model(client):
     try:
         controlled = generation(client)
         assert controlled != clean
-        # Forge's own rounding differs by a level in a few pixels from run to run.
-        difference = np.abs(edited(client) - expected)
-        assert difference.max() <= 1
-        assert difference.mean() < 1e-3
+        assert np.array_equal(edited(client), expected)
         assert generation(client) == controlled  # put back
     finally:
         found = client.post("/dragtext-leaver/clear").json()["found"]
@@ -157,7 +155,7 @@ def edited(client) -> np.ndarray:
     job = create(client, settings={**SETTINGS, "lora_steps": 0})
     assert job["state"] == "done", job
     answer = client.get(f"/dragtext/v1/edits/{job['id']}/image")
-    return np.array(Image.open(io.BytesIO(answer.content))).astype(int)
+    return np.array(Image.open(io.BytesIO(answer.content)))
 
 
 def test_reload_ui_during_an_edit_comes_back_and_edits_go_on(client):
