@@ -30,11 +30,10 @@ def shown(beginning: str) -> str:
 
 
 def drag(folder: Path) -> None:
-    from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED
     from dragtext.sdk.evaluation.tasks import drag_task
     from PIL import Image
 
-    task = drag_task(FIRST_EVALUATION_SEED)
+    task = drag_task(0, "move")
     Image.fromarray(task.image).save(folder / "cat.png")
     Image.new("L", task.image.shape[1::-1], 255).save(folder / "mask.png")
     subprocess.run(["dragtext", "export-model", "dreamshaper_8.safetensors"], cwd=folder, check=True)

@@ -1,23 +1,16 @@
-"""One drag on the embedded model: an object of a drawn scene is moved, and the picture saved with its request."""
+"""One drag on the embedded model: a figure of a drawn scene is moved, and the picture saved with its request."""
 
 from pathlib import Path
 
 from dragtext import sdk
 from dragtext.sdk.evaluation.tasks import drag_task
 
-task = drag_task(1_000_000, "move")  # a drawn scene, a handle, a target, a mask
+task = drag_task(2, "move")  # a drawn scene, a handle, a target, a mask
 result = sdk.edit(
     task.image,
     drags=task.drags,
-    prompt=task.scene.caption,
+    prompt=task.caption,
     mask=task.mask,
-    # Settings that suit whole objects on the embedded model; leave them out with a checkpoint of yours.
-    lr=0.05,
-    feature_block=4,
-    supervision_radius=12,
-    displacement=8,
-    tracks_per_level=4,
-    lora_steps=0,
     on_progress=lambda progress: print(progress.phase, progress.done, "of", progress.total),
 )
 folder = Path("examples-out")

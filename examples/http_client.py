@@ -26,12 +26,12 @@ def call(path: str, body: dict[str, Any] | None = None) -> bytes:
         return answer.read()
 
 
-task = drag_task(1_000_004, "move")
+task = drag_task(6, "move")
 buffer = io.BytesIO()
 Image.fromarray(task.image).save(buffer, "PNG")
 request = {
     "image": base64.b64encode(buffer.getvalue()).decode(),
-    "prompt": task.scene.caption,
+    "prompt": task.caption,
     "drags": [[list(handle), list(target)] for handle, target in task.drags],
     "settings": {"steps": 6, "inference_steps": 20, "lora_steps": 0},
 }

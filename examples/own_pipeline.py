@@ -11,8 +11,8 @@ from dragtext.sdk.evaluation.tasks import drag_task
 from dragtext.sdk.model.load import EMBEDDED
 
 pipe = StableDiffusionPipeline.from_pretrained(EMBEDDED, safety_checker=None, local_files_only=True)
-task = drag_task(1_000_003, "move")
-editor = sdk.Editor.from_pipeline(pipe, task.image, prompt=task.scene.caption)
+task = drag_task(5, "move")
+editor = sdk.Editor.from_pipeline(pipe, task.image, prompt=task.caption)
 result = editor.drag(task.drags, mask=task.mask, steps=6, inference_steps=20, lora_steps=0)
 folder = Path("examples-out")
 folder.mkdir(exist_ok=True)

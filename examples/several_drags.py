@@ -3,9 +3,9 @@
 from dragtext import sdk
 from dragtext.sdk.evaluation.tasks import drag_task
 
-task = drag_task(1_000_001, "move")
-editor = sdk.Editor(sdk.load_model(), task.image, prompt=task.scene.caption)
-quick = sdk.Settings(steps=6, inference_steps=20, lora_steps=4, lora_batch=1)
+task = drag_task(3, "move")
+editor = sdk.Editor(sdk.load_model(), task.image, prompt=task.caption)
+quick = sdk.Settings(method="gooddrag", steps=6, inference_steps=20, lora_steps=4, lora_batch=1)
 
 for drags in (task.drags, [(target, handle) for handle, target in task.drags]):
     result = editor.drag(drags, settings=quick)

@@ -8,9 +8,16 @@ from dragtext.sdk.picture.drawing import save_sweep
 
 folder = Path("examples-out")
 folder.mkdir(exist_ok=True)
-task = drag_task(1_000_002, "move")
+task = drag_task(4, "move")
 result = sdk.edit(
-    task.image, task.drags, prompt=task.scene.caption, mask=task.mask, steps=8, inference_steps=20, lora_steps=0
+    task.image,
+    task.drags,
+    prompt=task.caption,
+    mask=task.mask,
+    method="gooddrag",
+    steps=8,
+    inference_steps=20,
+    lora_steps=0,
 )
 amounts = [0, 0.5, 1, 1.5]
 save_sweep(folder / "sweep.png", result.sweep(amounts), [f"v = {amount:g}" for amount in amounts])

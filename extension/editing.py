@@ -96,6 +96,7 @@ class Editing:
             return editor.drag(
                 job.request.drags,
                 mask=None if job.mask is None else load_mask(job.mask, job.size),
+                region=job.request.region,
                 settings=job.request.settings,
                 on_progress=lambda event: self._report(job, event),
                 should_stop=lambda: self._should_stop(job),

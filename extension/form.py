@@ -13,6 +13,7 @@ from .queue import Jobs
 log = logging.getLogger("dragtext")
 
 BY_METHOD = "by method"  # a switch whose default depends on the method
+BY_MODEL = "recommended"  # a method that comes with the model, or else the usual one
 BASIC = ("method", "text", "steps", "lr", "lora_steps", "crop")
 
 
@@ -48,7 +49,8 @@ def _field(info: SettingInfo, value: Any) -> Any:
     common = {"label": label, "elem_id": f"dragtext_setting_{info.name}"}
     text = f"{info.description} [{info.default_text}]"
     if info.kind == "choice":
-        return gr.Dropdown(list(info.choices), value=value, info=text, **common)
+        first = [] if info.default is not None and info.name != "method" else [shown_value(info, None)]
+        return gr.Dropdown([*first, *info.choices], value=shown_value(info, value), info=text, **common)
     if info.kind == "bool" and info.default is None:
         return gr.Dropdown([BY_METHOD, "on", "off"], value=shown_value(info, value), info=text, **common)
     if info.kind == "bool":
@@ -61,15 +63,19 @@ def shown_value(info: SettingInfo, value: Any) -> Any:
     """A setting's value as its component has it."""
     if info.kind == "bool" and info.default is None:
         return BY_METHOD if value is None else ("on" if value else "off")
+    if info.kind == "choice" and value is None:
+        return BY_MODEL if info.name == "method" else BY_METHOD
     if info.kind in ("int", "float"):
         return "" if value is None or value == info.default else f"{value}"
     return value
 
 
 def form_values(settings: tuple[SettingInfo, ...], values: tuple[Any, ...]) -> dict[str, Any]:
-    """The components' values as settings; empty means the default."""
+    """What of the components' values was chosen; empty, or as it is anyway, is not."""
     chosen: dict[str, Any] = {}
     for info, value in zip(settings, values):
+        if value in (BY_METHOD, BY_MODEL) or (value == info.default and info.name != "method"):
+            continue
         if info.kind == "bool" and info.default is None:
             value = {"on": True, "off": False}.get(value)
         elif isinstance(value, str):

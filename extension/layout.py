@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..sdk.settings import as_dict, catalogue
+from ..sdk.settings import as_dict, catalogue, given_settings
 from . import actions
 from .actions import KEEP, Status
 from .form import beginning_settings, setting_fields
@@ -30,7 +30,8 @@ _numbers = itertools.count()
 def build(jobs: Jobs) -> gr.Blocks:
     """The tab's contents."""
     settings = catalogue()
-    beginning = as_dict(beginning_settings(jobs))
+    chosen = beginning_settings(jobs)
+    beginning = {**as_dict(chosen), "method": given_settings(chosen).get("method")}
 
     with gr.Blocks(analytics_enabled=False) as blocks:
         with gr.Row(elem_id="dragtext_tab"):

@@ -8,13 +8,14 @@ import threading
 import time
 import uuid
 from collections import OrderedDict, deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..sdk.errors import DragTextError, InterruptedEditError
-from ..sdk.picture.masks import load_mask
+from ..sdk.errors import DragTextError, InputError, InterruptedEditError
+from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
 from .editing import Editing, explained
@@ -84,6 +85,7 @@ class Jobs:
             self._check_room()
         picture = image if isinstance(image, Picture) else read_picture(image)
         check_request(request, picture.size)
+        request = replace(request, region=_regions(request.region, picture.size))
         job = EditJob(
             identifier or uuid.uuid4().hex,
             request,
@@ -286,6 +288,17 @@ def finished_picture(job: Job) -> Image.Image:
             raise NotFinishedError(f"The edit has no result: {job.error}")
         raise NotFinishedError(f"The edit is not finished ({job.phase}); ask again later.")
     return job.image
+
+
+def _regions(region: str | tuple[str, ...] | None, size: tuple[int, int]) -> tuple[str, ...] | None:
+    """A request's regions as small data URIs. Raises InputError for those that do not fit, and for a path."""
+    if region is None:
+        return None
+    given = (region,) if isinstance(region, str) else region
+    if not all(one.startswith("data:") for one in given):
+        raise InputError("A region is a PNG in base64 here, beginning with data:image/png;base64,")
+    with DECODING:
+        return tuple(mask_to_uri(one) for one in load_regions(given, size))
 
 
 def _mask_file(mask: Any, size: tuple[int, int]) -> bytes:

@@ -62,6 +62,12 @@ def edit_schema() -> dict[str, Any]:
             **NULLABLE_TEXT,
             "description": "picture of the same size in base64; what is brighter than half may change",
         },
+        "region": {
+            "type": ["string", "array", "null"],
+            "items": {"type": "string"},
+            "maxItems": MAX_DRAGS,
+            "description": "what the drags carry: like the mask with data:image/png;base64, in front, or one per drag",
+        },
         "settings": settings_schema(),
         "wait": {"type": "boolean", "default": False, "description": "answer when it is finished, or after 10 minutes"},
         "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},

@@ -10,22 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .drag import check_model, most_steps
+from .drag.deform import drag_kind
+from .drag.regions import choose_regions
+from .drag.start import warp_picture
 from .errors import InputError
 from .model import cache
 from .model.base import DiffusionModel
 from .model.load import load_model
 from .model.memory import memory_errors
+from .model.recommended import for_kind
 from .picture.frame import Frame
-from .picture.masks import mask_to_uri, read_mask
+from .picture.masks import load_regions, mask_to_uri, read_mask
 from .picture.placement import Placement, place
 from .picture.reading import load_image
+from .picture.segmentation import mask_around
 from .prepared import Prepared
 from .request import Drag, Request, make_drags
 from .result import EditResult, Progress
 from .run import EditRun, Phases
-from .settings import Settings, make_settings
+from .settings import Settings, make_settings, with_recommended
 
 log = logging.getLogger("dragtext")
 
@@ -79,6 +85,7 @@ class Editor:
         source_points: Sequence[Sequence[float]] | None = None,
         target_points: Sequence[Sequence[float]] | None = None,
         mask: Any = None,
+        region: Any = None,
         settings: Settings | None = None,
         on_progress: OnProgress | None = None,
         should_stop: ShouldStop | None = None,
@@ -92,6 +99,8 @@ class Editor:
         mask: HxW, path, PIL image or bytes, see `load_mask`; what is brighter than the middle may change, everything
             else comes back byte for byte (but for a soft seam of a few pixels; see `Settings.composite`). None lets
             everything change.
+        region: what the drags carry, in the same forms, or a list of these with one per drag. Where only this is given,
+            the mask follows from it. Left out, edits with a start look for it (`EditResult.region`).
         settings, overrides: a `Settings`, and single settings by name that override it (`steps=40`).
         on_progress: called with a `Progress` for every unit of work. should_stop: polled between units; once it
             returns True the drag ends with the state reached so far (`stopped == "interrupted"`), and an edit that has
@@ -106,6 +115,7 @@ class Editor:
             source_points=source_points,
             target_points=target_points,
             mask=mask,
+            region=region,
             settings=settings,
             trace=trace,
             **overrides,
@@ -125,6 +135,7 @@ class Editor:
         source_points: Sequence[Sequence[float]] | None = None,
         target_points: Sequence[Sequence[float]] | None = None,
         mask: Any = None,
+        region: Any = None,
         settings: Settings | None = None,
         trace: bool = False,
         **overrides: Any,
@@ -137,13 +148,51 @@ class Editor:
         asked = make_settings(overrides, settings)
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
-        mask_array, notes = (None, ()) if mask is None else read_mask(mask, size)
+        painted, notes = (None, ()) if mask is None else read_mask(mask, size)
+        given = load_regions(region, size)
+        asked, taken = self._with_recommended(asked, pairs)
         self._check_steps(asked)
-        placement = self._place(asked, pairs, mask_array, notes)
-        if mask_array is not None and not placement.mask(mask_array).any():
+        regions = None
+        if asked.resolve().start != "none":
+            regions = choose_regions(self._loaded.visible, pairs, painted, given)
+            notes = (*notes, *regions.notes)
+        room = painted
+        if room is None and (given or regions is not None):
+            room = mask_around(np.any(given, axis=0) if given else regions.union, pairs)
+        placement = self._place(asked, pairs, room, notes)
+        if room is not None and not placement.mask(room).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
-        request = Request(pairs, self.prompt, None if mask_array is None else mask_to_uri(mask_array), asked)
-        return EditRun(Phases(self.model, self._prepared, self._loaded, request, placement, mask_array, trace))
+        uris = tuple(mask_to_uri(one) for one in given)
+        request = Request(
+            pairs,
+            self.prompt,
+            None if painted is None else mask_to_uri(painted),
+            asked,
+            (uris[0] if len(uris) == 1 else uris) if uris else None,
+        )
+        return EditRun(
+            Phases(self.model, self._prepared, self._loaded, request, placement, room, regions, taken, trace)
+        )
+
+    def _with_recommended(self, asked: Settings, drags: tuple[Drag, ...]) -> tuple[Settings, dict[str, Any]]:
+        """With the model's own settings for such drags where nothing else was asked for; and which these are."""
+        if not self.model.recommended:
+            return asked, {}
+        ends = (np.array([getattr(drag, end) for drag in drags]) for end in ("source", "target"))
+        return with_recommended(asked, for_kind(self.model.recommended, drag_kind(*ends)))
+
+    def preview(self, drags: Any, *, mask: Any = None, region: Any = None) -> Image.Image:
+        """What a warped start makes of the picture, without the model: a rough look at what an edit will be.
+
+        drags, mask, region: as for `drag`. The place that is left is filled from around it, never blank. Returns a
+        picture of the input's size. Raises InputError.
+        """
+        pairs = make_drags(drags)
+        size = self._loaded.rgb.shape[:2]
+        Frame.of(*size).check_points(pairs)
+        painted = None if mask is None else read_mask(mask, size)[0]
+        regions = choose_regions(self._loaded.visible, pairs, painted, load_regions(region, size))
+        return Image.fromarray(warp_picture(self._loaded.visible, regions.moves).picture)
 
     @property
     def model(self) -> DiffusionModel:
@@ -180,6 +229,8 @@ class Editor:
     def _check_steps(self, asked: Settings) -> None:
         """Say, before any work, what of the drag's method and steps cannot be."""
         resolved = asked.resolve()
+        if resolved.method == "warp" and resolved.start == "none":
+            raise InputError("The method warp is nothing but its start; leave start out or choose another method.")
         check_model(resolved.method, self.model)
         if asked.steps is not None and asked.steps > most_steps(resolved):
             log.warning(
@@ -209,6 +260,7 @@ def edit(
     *,
     prompt: str = "",
     mask: Any = None,
+    region: Any = None,
     model: DiffusionModel | str | Path | None = None,
     source_points: Sequence[Sequence[float]] | None = None,
     target_points: Sequence[Sequence[float]] | None = None,
@@ -233,6 +285,7 @@ def edit(
         source_points=source_points,
         target_points=target_points,
         mask=mask,
+        region=region,
         settings=settings,
         on_progress=on_progress,
         should_stop=should_stop,

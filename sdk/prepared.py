@@ -45,12 +45,12 @@ class Prepared:
         found = self._recall(key)
         return self._keep(key, model.encode_text(self._prompt)) if found is None else found
 
-    def latents(self, model: DiffusionModel, frame: Frame) -> LatentDistribution:
-        """What the autoencoder makes of the part of the picture in `frame`."""
-        key = self._key("latents", model, str(model.device), self._digest, frame)
+    def latents(self, model: DiffusionModel, frame: Frame, picture: np.ndarray | None = None) -> LatentDistribution:
+        """What the autoencoder makes of the part of the picture in `frame`, or of another picture, like this one."""
+        key = self._key("latents", model, str(model.device), self._digest_of(picture), frame)
         found = self._recall(key)
         if found is None:
-            image = frame.image_to_model(self._picture).to(model.device)
+            image = frame.image_to_model(self._picture if picture is None else picture).to(model.device)
             found = self._keep(key, model.encode_image(image))
         return found
 
@@ -81,13 +81,22 @@ class Prepared:
         return self._keep(key, weights)
 
     def inverted(
-        self, model: DiffusionModel, frame: Frame, times: TimeGrid, settings: ResolvedSettings
+        self,
+        model: DiffusionModel,
+        frame: Frame,
+        times: TimeGrid,
+        settings: ResolvedSettings,
+        picture: np.ndarray | None = None,
     ) -> Generator[Progress, None, Tensor]:
-        """The latent (1, 4, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place."""
-        key = self._key("inverted", str(model.device), times, self._identity_key(model, frame, settings))
+        """The latent (1, 4, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place.
+
+        picture: another one, like this, that begins an edit; prompt and LoRA stay this picture's.
+        """
+        identity_key = self._identity_key(model, frame, settings)
+        key = self._key("inverted", str(model.device), times, identity_key, self._digest_of(picture))
         inverted = self._recall(key)
         if inverted is None:
-            text, latents = self.text(model), self.latents(model, frame)
+            text, latents = self.text(model), self.latents(model, frame, picture)
             with closing(invert(model, times, latents.mean, text.embedding)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent
@@ -95,6 +104,9 @@ class Prepared:
             assert inverted is not None  # a grid has at least one timestep
             self._keep(key, inverted)
         return inverted
+
+    def _digest_of(self, picture: np.ndarray | None) -> str:
+        return self._digest if picture is None else cache.make_key(picture.shape, picture.tobytes())
 
     def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings) -> str:
         training: tuple = ()

@@ -1,4 +1,4 @@
-"""What can be asked of an edit: drags, prompt, mask and settings. JSON in and out."""
+"""What can be asked of an edit: drags, prompt, mask, region and settings. JSON in and out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Drag:
-    """One handle point and where it should go, both (x, y) in pixels of the user's image."""
+    """One handle point and where it should go, both (x, y) in pixels of the user's image.
+
+    A target that is its handle pins the point: there nothing shall move.
+    """
 
     source: Point
     target: Point
+
+    @property
+    def pins(self) -> bool:
+        return self.source == self.target
 
 
 def make_drags(
@@ -52,9 +59,8 @@ def make_drags(
     if not pairs:
         raise InputError("There are no drags; give at least one handle point and its target.")
     result = tuple(Drag(_point(source), _point(target)) for source, target in pairs)
-    for drag in result:
-        if drag.source == drag.target:
-            raise InputError(f"Handle and target are both at {_show(drag.source)}; move the target.")
+    if all(drag.pins for drag in result):
+        raise InputError(f"Handle and target are both at {_show(result[0].source)}; move the target.")
     given: dict[Point, Point] = {}
     for drag in result:
         target = given.setdefault(drag.source, drag.target)
@@ -121,13 +127,15 @@ def _show(point: Point) -> str:
 class Request:
     """Everything that defines an edit besides the image and the model.
 
-    mask: a path (relative to the request file), or a `data:image/png;base64,` URI as written into PNG metadata.
+    mask: what may change: a path (relative to the request file), or a `data:image/png;base64,` URI as written into PNG
+        metadata. region: what the drags carry, in the same forms; one for all of them, or one per drag.
     """
 
     drags: tuple[Drag, ...]
     prompt: str = ""
     mask: str | None = None
     settings: Settings = field(default_factory=lambda: Settings())
+    region: str | tuple[str, ...] | None = None
 
     def to_json(self) -> str:
         return json.dumps(
@@ -135,6 +143,7 @@ class Request:
                 "prompt": self.prompt,
                 "drags": [[list(d.source), list(d.target)] for d in self.drags],
                 "mask": self.mask,
+                **({} if self.region is None else {"region": self.region}),
                 "settings": as_dict(self.settings),
             }
         )
@@ -153,14 +162,18 @@ class Request:
         """The same from the dict that the JSON is."""
         if not isinstance(data, dict):
             raise InputError("The request must be a JSON object with prompt, drags, mask and settings.")
-        known = {"prompt", "drags", "points", "source_points", "target_points", "mask", "settings"}
+        known = {"prompt", "drags", "points", "source_points", "target_points", "mask", "region", "settings"}
         unknown = sorted(map(str, set(data) - known))
         if unknown:
             raise InputError(f"Unknown request field '{unknown[0]}'; the fields are: {', '.join(sorted(known))}.")
-        prompt, mask = data.get("prompt") or "", data.get("mask")
+        prompt, mask, region = data.get("prompt") or "", data.get("mask"), data.get("region")
         settings = data.get("settings") or {}
         if not isinstance(prompt, str) or not (mask is None or isinstance(mask, str)):
             raise InputError("In the request, prompt and mask must be text.")
+        if isinstance(region, list) and region and all(isinstance(part, str) for part in region):
+            region = tuple(region)
+        elif not (region is None or isinstance(region, str)):
+            raise InputError("In the request, region must be text as the mask is, or a list with one per drag.")
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise InputError("In the request, the prompt holds half a character (a lone surrogate); write it again.")
         if not isinstance(settings, dict):
@@ -168,5 +181,5 @@ class Request:
         drags = data.get("drags", data.get("points"))
         two_lists = {k: data[k] for k in ("source_points", "target_points") if k in data}
         if drags is None and not two_lists:
-            return cls((), prompt, mask, make_settings(settings))
-        return cls(make_drags(drags, **two_lists), prompt, mask, make_settings(settings))
+            return cls((), prompt, mask, make_settings(settings), region)
+        return cls(make_drags(drags, **two_lists), prompt, mask, make_settings(settings), region)

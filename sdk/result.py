@@ -16,6 +16,7 @@ from .request import Point, Request
 from .settings import ResolvedSettings, as_dict
 
 if TYPE_CHECKING:
+    from .drag.start import Start
     from .render.rendering import Rendering
 
 Phase = Literal["identity", "invert", "drag", "denoise", "sweep"]
@@ -130,13 +131,16 @@ class EditResult:
     drags: one report per drag. The final position is the tracker's belief, not a measurement.
     trajectory: (K, n, 2) float64, (x, y) pixels of the user's image at each iteration; the last row is the end.
     losses: K numbers. reached: all points within `reach_distance` of their targets.
-        Never true without a step.
+        Never true without a step or a start.
     stopped: why the loop ended: "reached", "steps" (all used), "stuck" (no point moves any more, or none could be told
         from its surroundings and there was no step), "interrupted", "diverged" (NaN; last good state kept).
     rendering: what `at` and `sweep` draw from: both ends of the edit, latents and embeddings, on the CPU.
     request: prompt, drags, mask and settings as given; settings: the same with every default filled in.
     timings: seconds per phase (encode, identity, invert, drag, denoise with the decoding).
     peak_memory: bytes, of the device on CUDA and of the process elsewhere.
+    start: where the content began, in an edit with a start: the moved region and what it revealed. region: where that
+        region is from: "given", "found", "mask" or "handles" (see `Regions`); None without one.
+    recommended: the settings that came with the model, since nothing else was asked for.
     trace: only if asked for. notes: sentences for the user about the picture, the mask and where the drags are worked
         on; they were logged as warnings before the work.
     """
@@ -156,6 +160,9 @@ class EditResult:
     peak_memory: int = 0
     trace: Trace | None = None
     notes: tuple[str, ...] = ()
+    start: Start | None = None
+    region: str | None = None
+    recommended: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text_before(self) -> Tensor:
@@ -201,6 +208,8 @@ class EditResult:
             "seconds": self.timings,
             "peak_memory_bytes": self.peak_memory,
             "notes": list(self.notes),
+            "region": self.region,
+            "recommended": self.recommended,
         }
 
     def at(self, v: float, text: float | None = None) -> Image.Image:

@@ -16,7 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from .drag import loop_of, most_steps
+from .drag.cells import fresh_noise, move_cells, move_field
+from .drag.deform import transform_kind
 from .drag.problem import DragProblem
+from .drag.regions import Regions
+from .drag.start import Start, warp_picture
 from .errors import InputError, InterruptedEditError
 from .model.base import DiffusionModel
 from .model.exclusive import Turn, exclusive, plain_torch
@@ -113,7 +117,8 @@ class EditRun:
 class Phases:
     """What an edit consists of. Refers to no `EditRun`, so that one that was left is gone at once.
 
-    loaded: the picture; handles, targets: (n, 2) feature-grid (row, col); mask: (H, W) of the picture, or None.
+    loaded: the picture; mask: (H, W) of the picture, or None; regions: what the drags carry, for edits with a start;
+    recommended: which of the settings came with the model.
     """
 
     def __init__(
@@ -124,9 +129,14 @@ class Phases:
         request: Request,
         placement: Placement,
         mask: np.ndarray | None,
+        regions: Regions | None,
+        recommended: dict[str, Any],
         trace: bool,
     ) -> None:
         self.model, self.stopped = model, False
+        self._recommended = recommended
+        self._regions = regions
+        self._start: Start | None = None
         self._prepared, self._loaded, self._request = prepared, loaded, request
         self._placement, self._settings, self._frame = placement, placement.settings, placement.frame
         self._mask, self._trace = mask, trace
@@ -161,6 +171,7 @@ class Phases:
             with low_rank_adapter(model.unet, weights):
                 self._clock.begin("invert")
                 inverted = yield from prepared.inverted(model, frame, self._times, settings)
+                begin = None if self._regions is None else (yield from self._begin(inverted, self._regions))
                 problem = DragProblem(
                     model=model,
                     times=self._times,
@@ -171,6 +182,8 @@ class Phases:
                     grid=frame.grid,
                     mask=self._latent_mask(inverted),
                     settings=settings,
+                    start=begin,
+                    start_handles=None if begin is None else self._targets,
                 )
                 self._clock.begin("drag")
                 steps, interrupted = yield from self._drag(problem)
@@ -181,6 +194,29 @@ class Phases:
                 (image,) = yield from _as_progress(drawing)
             self._clock.pause()
             return self._outcome(problem, steps, interrupted, rendering, image)
+
+    def _begin(self, inverted: Tensor, regions: Regions) -> Generator[Progress, None, Tensor]:
+        """The latent that the drag begins with: of the moved picture, or with its cells moved."""
+        frame, settings = self._frame, self._settings
+        self._start = start = warp_picture(self._loaded.visible, regions.moves)
+        if settings.start == "warp":
+            begin = yield from self._prepared.inverted(self.model, frame, self._times, settings, start.picture)
+        elif settings.start == "cells":
+            moves = []
+            for region, drags in regions.moves:
+                ends = [frame.to_working([getattr(drag, end) for drag in drags]) for end in ("source", "target")]
+                moves.append((frame.region_to_working(region), *ends, transform_kind(*ends)))
+            begin = move_cells(inverted, moves, settings.seed)
+        else:
+            drags = self._request.drags
+            ends = [frame.to_working([getattr(drag, end) for drag in drags]) for end in ("source", "target")]
+            room = np.ones(frame.padded, bool) if self._mask is None else frame.region_to_working(self._mask > 0)
+            begin = move_field(inverted, room, *ends, settings.seed)
+        if settings.start_noise:
+            revealed = frame.region_to_working(start.revealed)
+            abar = alpha_bar(self.model, self._times.start)
+            begin = fresh_noise(begin, revealed, settings.start_noise, abar, settings.seed)
+        return begin
 
     def _latent_mask(self, like: Tensor) -> Tensor | None:
         return None if self._mask is None else self._placement.mask(self._mask, self._request.drags).to(like)
@@ -234,20 +270,24 @@ class Phases:
             alpha=self._loaded.alpha,
             mask=self._mask,
             profile=self._loaded.profile,
+            kept=None if self._start is None or self._settings.repaint == "mask" else self._start.kept,
         )
 
     def _outcome(
         self, problem: DragProblem, steps: list[Step], interrupted: bool, rendering: Rendering, image: Image.Image
     ) -> EditResult:
         last, updates = steps[-1], sum(step.updated for step in steps)
-        trajectory = self._frame.to_pixels(np.stack([step.handles for step in steps]))
+        places = [step.handles for step in steps]
+        if problem.start is not None:  # a start takes the handles along at once
+            places = [problem.handles, *places]
+        trajectory = self._frame.to_pixels(np.stack(places))
         return EditResult(
             image=image,
             drags=_reports(self._request.drags, trajectory),
             trajectory=trajectory,
             losses=tuple(step.loss for step in steps if step.loss is not None),
-            reached=last.reached and updates > 0,
-            stopped=_ending(last, interrupted, updates),
+            reached=last.reached and (updates > 0 or self._start is not None),
+            stopped=_ending(last, interrupted, updates > 0 or self._start is not None),
             steps=updates,
             rendering=rendering,
             request=self._request,
@@ -257,6 +297,9 @@ class Phases:
             peak_memory=peak_memory(self.model.device),
             trace=_trace(problem, steps) if self._trace else None,
             notes=(*self._loaded.notes, *self._placement.notes),
+            start=self._start,
+            region=None if self._regions is None else self._regions.source,
+            recommended=self._recommended,
         )
 
 
@@ -304,12 +347,12 @@ def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport,
     return tuple(reports)
 
 
-def _ending(last: Step, interrupted: bool, updates: int) -> Any:
+def _ending(last: Step, interrupted: bool, moved: bool) -> Any:
     if last.diverged:
         return "diverged"
     if last.reached:
         # Where the first look already puts the points elsewhere, as on a picture of one colour, nothing was dragged.
-        return "reached" if updates else "stuck"
+        return "reached" if moved else "stuck"
     if interrupted:
         return "interrupted"
     return "stuck" if last.stuck else "steps"

@@ -9,9 +9,10 @@ are generated from it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, Field, ValidationError
@@ -22,6 +23,9 @@ from .errors import InputError
 MOST_LEVELS = 500
 
 Kind = Literal["bool", "int", "float", "choice"]
+# What a model may recommend settings for: all drags of an edit go the same way, turn, or change a size; or none of it.
+DragKind = Literal["move", "rotate", "stretch", "other"]
+DRAG_KINDS: tuple[str, ...] = get_args(DragKind)
 
 
 class Settings(BaseModel, extra="forbid", frozen=True):
@@ -33,6 +37,22 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         default="joint",
         description="what the optimisers see: one shared backward, the paper's two losses, the published code with its "
         "leftovers, or DragText's repository (differs from the former for FreeDrag without text only)",
+    )
+    start: Literal["none", "warp", "cells", "field"] | None = Field(
+        default=None,
+        description="where the content begins: in the picture as it is; with the pixels of what moves already moved; "
+        "with the cells of its inverted latent moved, rigidly, or by a field that falls off from the handles",
+    )
+    start_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of fresh noise where the start reveals something, so that the model paints it anew",
+    )
+    repaint: Literal["mask", "revealed"] | None = Field(
+        default=None,
+        description="what the model paints after a warped start: all that may change, or only what the start reveals "
+        "and its seams, so that what was moved keeps its pixels",
     )
     resolution: int | None = Field(
         default=None,
@@ -120,6 +140,8 @@ class Settings(BaseModel, extra="forbid", frozen=True):
 class ResolvedSettings(Settings, frozen=True):
     """Settings as a loop reads them: nothing that depends on the method is open any more."""
 
+    start: Literal["none", "warp", "cells", "field"]
+    repaint: Literal["mask", "revealed"]
     steps: int
     lr: float
     mask_weight: float
@@ -130,6 +152,55 @@ class ResolvedSettings(Settings, frozen=True):
     shared_attention: bool
     lora_steps: int
     lora_lr: float
+
+
+# Read by loops alone: who sets one of these wants a loop.
+LOOP_SETTINGS = frozenset(
+    {
+        "text",
+        "gradients",
+        "steps",
+        "lr",
+        "text_lr",
+        "text_weight",
+        "mask_weight",
+        "feature_block",
+        "supervision_radius",
+        "tracking_radius",
+        "displacement",
+        "reach_distance",
+        "expected_loss",
+        "inner_steps",
+        "drag_levels",
+        "tracks_per_level",
+        "steps_per_track",
+        "patience",
+    }
+)
+
+
+def given_settings(settings: Settings) -> dict[str, Any]:
+    """What was asked for, without what was left at its default, under pydantic 1 and 2."""
+    names = settings.model_fields_set if hasattr(settings, "model_fields_set") else settings.__fields_set__
+    return {name: value for name in sorted(names) if (value := getattr(settings, name)) is not None}
+
+
+def with_recommended(asked: Settings, recommended: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """The settings that come with a model where nothing else was asked for, and which of them were taken.
+
+    They suit one method: none is taken by an edit that asks for another. Where the recommended method is a mere start,
+    an edit that sets anything for a loop keeps the start and gets a loop behind it.
+    """
+    given = given_settings(asked)
+    wanted = dict(recommended)
+    if given.get("method", wanted.get("method")) != wanted.get("method"):
+        return asked, {}
+    starts = wanted.get("method") == "warp" and "method" not in given
+    if starts and (LOOP_SETTINGS & set(given) or given.get("start") == "none"):
+        for name in ("method", "repaint"):
+            wanted.pop(name, None)
+    taken = {name: value for name, value in wanted.items() if name not in given}
+    return (make_settings(taken, asked), taken) if taken else (asked, {})
 
 
 def as_dict(model: BaseModel) -> dict[str, Any]:
@@ -145,7 +216,7 @@ def setting_names(model: type[BaseModel] = Settings) -> tuple[str, ...]:
 
 def make_settings(values: dict[str, Any] | None = None, base: Settings | None = None) -> Settings:
     """Build and check settings; `values` override `base`. Raises InputError naming the setting and the reason."""
-    merged = {**(as_dict(base) if base else {}), **(values or {})}
+    merged = {**(given_settings(base) if base else {}), **(values or {})}
     unknown = sorted(set(merged) - set(setting_names()))
     if unknown:
         raise InputError(f"Unknown setting '{unknown[0]}'; the settings are: {', '.join(setting_names())}.")

@@ -14,6 +14,7 @@ from dragtext.sdk.command import app
 from dragtext.sdk.model import widen
 from dragtext.sdk.model.export import export_checkpoint, forge_hint
 from dragtext.sdk.model.load import load_model
+from dragtext.sdk.model.recommended import read_recommended
 from dragtext.sdk.model.vocabulary import clip_tokenizer, clip_vocabulary
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -96,15 +97,17 @@ def test_the_text_encoder_in_the_sizes_of_clip_is_the_same_function():
 
 
 def test_an_exported_model_gives_the_same_numbers_wherever_it_is_moved(embedded, exported, tmp_path):
-    path, side = exported
+    path, side, own = exported
     assert str(path.parent) not in side.read_text()
+    assert read_recommended(path) == embedded.recommended
+    assert own.name == f"{path.stem}.dragtext.json"
     moved = shutil.copy(path, tmp_path / "elsewhere.safetensors")  # without its yaml
     model = load_model(moved, device="cpu")
     assert (model.prediction_type, model.native_resolution) == (embedded.prediction_type, embedded.native_resolution)
     assert model.latent_scale == 0.18215
     generator = torch.Generator().manual_seed(0)
     latent, image = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 64, 64, generator=generator)
-    prompt = "a small red circle and a large striped square on a white background"
+    prompt = "a small red fish and a large tall blue mushroom on a beige background"
     times = 768 // embedded.unet.config.cross_attention_dim
     expected, found = embedded.encode_text(prompt), model.encode_text(prompt)
     assert found.content_length == expected.content_length
@@ -123,15 +126,15 @@ def test_words_that_clip_spells_in_pieces_keep_their_meaning_in_each(embedded, e
     rows = embedded.text_encoder.get_input_embeddings().weight
     times = 768 // rows.shape[1]
     assert table.shape == (len(words), 768)
-    for word in ("circle</w>", "<|endoftext|>", "a"):
+    for word in ("fish</w>", "<|endoftext|>", "a"):
         assert torch.allclose(table[words[word], ::times], rows[own[word]], atol=1e-3)
-    assert clip_tokenizer("!").tokenize("outlined") == ["out", "lined</w>"]
-    for piece in ("out", "lined</w>"):
-        assert torch.allclose(table[words[piece], ::times], rows[own["outlined</w>"]], atol=1e-3)
+    assert clip_tokenizer("!").tokenize("tilted") == ["til", "ted</w>"]
+    for piece in ("til", "ted</w>"):
+        assert torch.allclose(table[words[piece], ::times], rows[own["tilted</w>"]], atol=1e-3)
 
 
 def test_the_yaml_describes_the_weights(embedded, exported):
-    path, side = exported
+    path, side, _ = exported
     weights = load_file(path)
     networks = {name.split(".")[0] for name in weights if "." in name}
     assert networks == {"model", "first_stage_model", "cond_stage_model", "dragtext"}
@@ -173,7 +176,7 @@ def test_the_tokenizer_can_travel_along(tmp_path):
 
 
 def test_forge_gets_the_sizes_that_it_knows(embedded, tmp_path):
-    path, side = export_checkpoint(embedded, tmp_path / "forge.safetensors", forge=True)
+    path, side, _ = export_checkpoint(embedded, tmp_path / "forge.safetensors", forge=True)
     with safe_open(path, "pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     assert shapes["model.diffusion_model.input_blocks.0.0.weight"][0] == 320

@@ -26,7 +26,7 @@ def job(jobs):
 def test_what_stands_in_it(job, host):
     prompt, line = job.infotext.splitlines()
     assert prompt == "a cat, red: big"
-    assert line.startswith("Steps: 8, ")
+    assert line.startswith("Steps: 4, ")
     assert 'DragText drags: "20,30 -> 50,30"' in line
     # It would switch Hires. fix on in txt2img; and a mask breaks other formats than PNG.
     assert "Denoising strength" not in line

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dragtext.sdk.drag import METHODS, dragdiffusion, dragnoise, freedrag, gooddrag, most_steps
+from dragtext.sdk.drag import dragdiffusion, dragnoise, freedrag, gooddrag, most_steps
 from dragtext.sdk.drag.features import FeatureMap, window_offsets
 from dragtext.sdk.drag.motion import motion_loss
 from dragtext.sdk.drag.problem import DragProblem
@@ -57,7 +57,7 @@ def make_problem(model, method, handles=((10, 12),), targets=((10, 20),), mask="
 
 
 @pytest.mark.parametrize("text", [True, False])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 @pytest.mark.parametrize(
     ("handles", "targets"),
     [
@@ -79,7 +79,7 @@ def test_borders_and_masks_never_break_a_variant(model, method, text, handles, t
 
 
 @pytest.mark.parametrize("gradients", ["joint", "paper", "official", "repository"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_every_gradient_mode_runs_and_changes_both(model, method, gradients):
     # An easy success criterion, so that FreeDrag's published text step happens too.
     problem = make_problem(model, method, gradients=gradients, expected_loss=50.0)
@@ -90,7 +90,7 @@ def test_every_gradient_mode_runs_and_changes_both(model, method, gradients):
     assert not torch.equal(steps[-1].text, problem.text.embedding)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_the_model_and_the_problem_are_left_alone(model, method):
     problem = make_problem(model, method)
     latent, handles = problem.latent.clone(), problem.handles.copy()
@@ -104,7 +104,7 @@ def test_the_model_and_the_problem_are_left_alone(model, method):
     assert not any(module._forward_hooks or "forward" in vars(module) for module in model.unet.modules())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_nan_ends_with_the_last_good_state(model, method, monkeypatch):
     problem = make_problem(model, method, mask=None)
     calls = []
@@ -123,7 +123,7 @@ def test_nan_ends_with_the_last_good_state(model, method, monkeypatch):
     assert steps[-1].text.isfinite().all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_nan_from_the_last_update_is_not_the_result(model, method, monkeypatch):
     """A step so large that what follows overflows: the state before it is kept."""
     problem = make_problem(model, method, mask=None, steps=1, drag_levels=1, inner_steps=1)
@@ -399,14 +399,14 @@ def test_dragnoise_refuses_a_unet_without_middle_block_before_any_work():
         next(dragnoise.steps(make_problem(model, "dragnoise")))
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"dragnoise"}))
+@pytest.mark.parametrize("method", sorted(set(LOOPS) - {"dragnoise"}))
 def test_the_other_methods_go_on_without_a_middle_block(method):
     editor = Editor(without_mid_block(), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     settings = {**SHORT[method], "strength": 0.2, "lora_steps": 1, "method": method}
     assert editor.drag([((10, 10), (50, 50))], **settings).steps > 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 @pytest.mark.parametrize(
     ("dtype", "advice"), [(torch.float32, "checkpoint tiny is damaged"), (torch.bfloat16, "--dtype float32")]
 )

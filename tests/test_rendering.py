@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from dragtext import sdk
-from dragtext.sdk.drag import METHODS
+from dragtext.sdk.drag import LOOPS
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
 from dragtext.sdk.picture.frame import Frame, box_around
 from dragtext.sdk.request import Drag
@@ -34,7 +34,7 @@ def picture(height=70, width=93):
 @pytest.fixture(scope="module")
 def results(model):
     editor = sdk.Editor(model, picture(), "a cat")
-    return {method: editor.drag(DRAG, method=method, **FAST, **SHORT[method]) for method in METHODS}
+    return {method: editor.drag(DRAG, method=method, **FAST, **SHORT[method]) for method in LOOPS}
 
 
 def levels(one, other):
@@ -42,7 +42,7 @@ def levels(one, other):
     return int(np.abs(np.array(one).astype(int) - np.array(other)).max())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_v_0_is_the_plain_reconstruction_and_v_1_the_result(results, method, model):
     result = results[method]
     assert np.array_equal(np.array(result.at(1)), np.array(result.image))
@@ -58,7 +58,7 @@ def test_v_0_is_the_plain_reconstruction_and_v_1_the_result(results, method, mod
     assert levels(result.image, plain) > 3
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_the_way_goes_on_in_both_directions(results, method):
     result = results[method]
     original = np.array(result.at(0)).astype(int)
@@ -99,7 +99,7 @@ def test_no_v_is_refused(results):
         results["dragdiffusion"].sweep([])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_a_saved_result_renders_the_same_again(results, method, model, tmp_path):
     result = results[method]
     path = result.save_state(tmp_path / "state.safetensors")

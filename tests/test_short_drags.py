@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from dragtext import sdk
-from dragtext.sdk.drag import METHODS
+from dragtext.sdk.drag import LOOPS
 from dragtext.sdk.drag.problem import DragProblem
 from dragtext.sdk.picture.placement import place
 from dragtext.sdk.request import make_drags
@@ -97,7 +97,7 @@ def test_a_short_drag_in_a_crop_is_dragged(model):
     assert np.array_equal(np.array(result.image)[:300], image[:300])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOOPS)
 def test_no_step_is_no_success(method, model, monkeypatch):
     """Whatever a loop says at its first look."""
     real = DragProblem.active

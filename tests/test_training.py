@@ -1,6 +1,6 @@
 """What the embedded model's training rests on; the training itself is judged by its results (`benchmarks/`)."""
 
-import math
+import json
 import sys
 import time
 from pathlib import Path
@@ -8,28 +8,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dragtext.sdk.evaluation.scenes import (
-    COLOURS,
-    FIGURES,
-    FIRST_EVALUATION_SEED,
-    HELD_OUT,
-    SHAPES,
-    TEXTURES,
-    object_mask,
-)
 from torch import nn
 
 TRAINING = Path(__file__).parent.parent / "training"
+MODULES = (
+    "autoencoder", "lessons", "muon", "networks", "norms", "progress", "train_embedded", "unet", "widen", "words",
+)  # fmt: skip
 
 
 @pytest.fixture
 def training(monkeypatch):
+    """The scripts' modules by name."""
     monkeypatch.syspath_prepend(str(TRAINING))
     import train_embedded
 
     yield train_embedded
-    for name in ("train_embedded", "lessons", "muon", "norms", "progress", "reading"):
+    for name in MODULES:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """The tokenizer's folder, which takes a while to make."""
+    sys.path.insert(0, str(TRAINING))
+    try:
+        from words import build_tokenizer
+
+        folder = tmp_path_factory.mktemp("words")
+        build_tokenizer(folder)
+    finally:
+        sys.path.remove(str(TRAINING))
+    return folder
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
@@ -37,7 +46,8 @@ def test_updates_are_nearly_orthogonal(training, shape):
     from muon import orthogonal
 
     torch.manual_seed(0)
-    singular = torch.linalg.svdvals(orthogonal(torch.randn(shape) * 1e-4))
+    matrices = torch.randn(2, *shape) * 1e-4
+    singular = torch.linalg.svdvals(orthogonal(matrices))
     assert singular.max() < 1.3
     assert singular.mean() > 0.7
 
@@ -59,8 +69,10 @@ def test_a_step_has_the_gradients_direction_and_not_its_size(training):
 
 
 def test_every_parameter_has_one_optimiser(training):
+    from muon import make_optimisers
+
     network = nn.ModuleDict({"unet": training.new_unet()})
-    inner, rest = (optimiser.param_groups[0]["params"] for optimiser in training.make_optimisers(network, 1e-3, 1e-3))
+    inner, rest = (optimiser.param_groups[0]["params"] for optimiser in make_optimisers(network, 1e-3, 1e-3))
     ids = [id(p) for p in (*inner, *rest)]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert all(p.ndim >= 2 for p in inner)
@@ -71,7 +83,9 @@ def test_norms_start_out_neutral(training):
     """Each passes its input on, less the added constants and the group's mean and mean difference."""
     torch.manual_seed(0)
     network = training.new_autoencoder()
-    training.neutralise(network, 30.0)
+    from norms import neutralise
+
+    neutralise(network, 30.0)
     seen = []
     for module in network.modules():
         if isinstance(module, nn.GroupNorm):
@@ -107,22 +121,29 @@ def test_standardised_latents_decode_to_the_same_picture(training):
 
 
 def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
+    from muon import make_optimisers
+    from progress import Length, Run
+
     clock = [0.0]
     monkeypatch.setattr(time, "time", lambda: clock[0])
 
-    def begin() -> training.Run:
+    def begin() -> Run:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(3, 2))
-        return training.Run(tmp_path / "run.pt", network, training.make_optimisers(network, 0.1, 0.1), 10, keep=0.9)
+        optimisers = make_optimisers(network, 0.1, 0.1)
+        return Run(tmp_path / "run.pt", "line", network, optimisers, Length(600), keep=0.9)
 
     run = begin()
     while run.step < 30:
         assert run.goes_on()
         clock[0] += 5.0
-        run.learn(run.network(torch.ones(1, 3)).square().sum(), 1.0)
+        loss = run.network(torch.ones(1, 3)).square().sum()
+        run.learn(loss, loss)
     again = begin()
     assert 12 <= again.step <= 30  # a checkpoint a minute
     assert again.share == pytest.approx(again.step * 5 / 600, abs=0.01)
+    # Muon's momentum, too, went on.
+    assert any(state["average"].abs().sum() > 0 for state in again.optimisers[0].state.values())
     clock[0] += 1000
     assert not again.goes_on()
     finished = begin()
@@ -131,73 +152,114 @@ def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
     assert torch.equal(finished.average[0].bias, again.average[0].bias)
 
 
-def test_close_scenes_are_training_scenes_of_their_own(training):
-    from lessons import CLOSE_FROM
+def test_a_run_by_steps_ends_with_them(training):
+    from muon import make_optimisers
+    from progress import Length, Run
 
-    fits = 0
-    for number in range(60):
-        scene = training.close_scene(number)
-        assert scene == training.close_scene(number)
-        (item,) = scene.objects
-        assert (item.colour, item.shape) not in HELD_OUT
-        assert CLOSE_FROM <= scene.seed < FIRST_EVALUATION_SEED
-        assert training.render(scene).shape == (128, 128, 3)
-        mask = object_mask(item, 128)
-        border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-        if item.reach <= 58:
-            fits += 1
-            assert not border
-    assert fits > 40
+    network = nn.Sequential(nn.Linear(3, 2))
+    run = Run(None, "line", network, make_optimisers(network, 0.1, 0.1), Length(1e9, steps=4), keep=0.9)
+    while run.goes_on():
+        loss = network(torch.ones(1, 3)).square().sum()
+        run.learn(loss, loss)
+    assert run.step == 4
 
 
-def test_time_steps_reach_both_ends_and_favour_the_middle(training):
-    drawn = training.draw_timesteps(20_000, torch.Generator().manual_seed(0))
-    tenths = torch.histc(drawn.float(), 10, 0, 1000) / len(drawn)
-    assert drawn.min() >= 0
-    assert drawn.max() <= 999
-    # Half of them are even: a twentieth in every tenth. The other half has its most near 0.57.
-    assert tenths.min() > 0.045
-    assert tenths[4:8].sum() > 0.5
+def test_the_words_are_single_tokens_and_rows_are_the_tokenizers(training, words):
+    from dragtext.sdk.evaluation.scenes import make_scene
+    from transformers import CLIPTokenizer
+    from words import read_vocabulary, token_row
+
+    tokenizer, ids = CLIPTokenizer.from_pretrained(words), read_vocabulary(words)
+    for seed in range(40):
+        caption = make_scene(seed).describe(pose=True, places=True)
+        expected = tokenizer(caption, padding="max_length", max_length=77).input_ids
+        assert token_row(caption, ids).tolist() == expected
 
 
-def test_labels_say_what_lies_where(training):
-    from reading import CLASSES, scene_labels
+def test_the_models_own_words_are_those_that_are_built_now(words):
+    from dragtext.sdk.model.load import EMBEDDED
 
-    for number in range(20):
-        scene = training.training_scene(number)
-        labels = scene_labels(scene)
-        assert labels.shape == (3, 32, 32)
-        assert all(labels[kind].min() >= 0 and labels[kind].max() < count for kind, count in enumerate(CLASSES))
-        # The topmost object is seen whole.
-        top = scene.objects[-1]
-        covered = object_mask(top, 256).reshape(32, 8, 32, 8).mean((1, 3)) > 0.5
-        names = ([*SHAPES, *FIGURES].index(top.shape), [*COLOURS].index(top.colour), ["", *TEXTURES].index(top.texture))
-        assert covered.any()
-        assert (labels[:, covered] == 1 + np.array(names)[:, None]).all()
-        free = ~np.any([object_mask(o, 256) for o in scene.objects], axis=0).reshape(32, 8, 32, 8).any((1, 3))
-        assert not labels[:, free].any()
+    for name in ("vocab.json", "merges.txt"):
+        assert (EMBEDDED / "tokenizer" / name).read_text() == (words / name).read_text()
 
 
-@pytest.mark.parametrize("side", [16, 32])
-def test_readers_teach_the_network_they_read(training, side):
-    from reading import CLASSES, Reading
+def test_lessons_leave_out_what_is_held_out(training, words):
+    from lessons import read_lesson
+    from words import read_vocabulary
+
+    ids = read_vocabulary(words)
+    every = read_lesson("close", 120, ids, torch.device("cpu"))
+    some = read_lesson("close", 120, ids, torch.device("cpu"), training.held_out(["red cat", "blue boat"]))
+    from dragtext.sdk.evaluation.scenes import make_close_scene
+
+    pairs = [(toy.colour, toy.figure) for n in range(120) for toy in make_close_scene(n).toys]
+    dropped = sum(pair in (("red", "cat"), ("blue", "boat")) for pair in pairs)
+    assert dropped
+    assert len(every) == 120
+    assert len(some) == 120 - dropped
+    image, cover = every.pictures(slice(0, 2))
+    assert image.shape == (2, 3, 128, 128)
+    assert cover.any()
+
+
+def test_close_scenes_are_none_of_the_whole_or_unseen_ones(training):
+    from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_close_scene
+
+    for number in (0, 59_999):
+        scene = make_close_scene(number)
+        assert 80_000 < scene.seed < FIRST_UNSEEN_SEED
+        assert (scene.size, len(scene.toys)) == (128, 1)
+
+
+def test_time_steps_favour_the_middle(training):
+    from unet import draw_timesteps
 
     torch.manual_seed(0)
-    unet = training.new_unet()
-    reading = Reading(unet)
-    labels = torch.randint(0, 7, (2, 3, side, side))
+    drawn = draw_timesteps(20_000, torch.device("cpu")).numpy()
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+    middle = np.mean((drawn > 400) & (drawn < 800))
+    assert 0.5 < middle < 0.7
 
-    def loss(weight):
-        unet(torch.randn(2, 4, side, side), torch.tensor([10, 700]), torch.randn(2, 77, training.TEXT_WIDTH))
-        return reading.loss(labels, weight)
 
-    loss(torch.ones(2)).backward()
-    assert unet.conv_in.weight.grad.abs().sum() > 0
-    assert unet.up_blocks[3].resnets[0].conv1.weight.grad is None  # behind what is read
+def test_half_norms_are_gone_afterwards(training):
+    from unet import half_norms
+
+    norm, x = nn.GroupNorm(2, 4), torch.randn(1, 4, 3, 3)
+    before, plain = nn.GroupNorm.forward, norm(x)
+    with half_norms():
+        assert norm(x.bfloat16()).dtype == torch.bfloat16
+        assert torch.allclose(norm(x), plain, atol=1e-6)
+    assert nn.GroupNorm.forward is before
+
+
+def test_a_few_steps_of_everything(training, tmp_path, monkeypatch, capsys):
+    """The whole script on a handful of scenes: it ends with a model that loads."""
+    monkeypatch.setattr(training, "UNSEEN", 2)
+    asked = ["--work", tmp_path / "work", "--export", tmp_path / "model", "--device", "cpu", "--precision", "float32"]
+    asked += ["--whole", 6, "--close", 6, "--vae-steps", 2, "--vae-batch", 1, "--unet-steps", 2, "--batch", 2]
+    monkeypatch.setattr(sys, "argv", ["train_embedded.py", *map(str, asked)])
+    training.main()
+    report = json.loads((tmp_path / "work" / "unet.json").read_text())
+    assert sum(report["seen"].values()) >= 4
+    from dragtext.sdk.model.load import load_model
+
+    model = load_model(tmp_path / "model")
+    assert model.prediction_type == "v_prediction"
+    assert model.encode_text("a small red cat").content_length == 5
+
+
+def test_widening_keeps_the_function_but_for_the_norms(training, monkeypatch):
+    monkeypatch.setattr(nn.GroupNorm, "forward", lambda _norm, x: x)
+    monkeypatch.setattr(nn.LayerNorm, "forward", lambda _norm, x: x)
+    from networks import new_unet
+    from widen import widened
+
+    torch.manual_seed(0)
+    old = new_unet((64, 96, 128, 192)).eval()
+    new = widened(old).eval()
+    x, text = torch.randn(1, 4, 16, 16), torch.randn(1, 77, 128)
     with torch.no_grad():
-        for reader in reading.readers:
-            reader.weight.zero_()
-            reader.bias.zero_()
-    # Readers that know nothing: the entropy of each kind, for both of them, times the pictures' mean weight.
-    know_nothing = 2 * sum(math.log(count) for count in CLASSES)
-    assert loss(torch.tensor([1.0, 0.0])).item() == pytest.approx(know_nothing / 2, rel=1e-4)
+        before, after = old(x, 500, text).sample, new(x, 500, text).sample
+    assert new.config.block_out_channels == (64, 128, 128, 192)
+    assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.std()))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from dragtext import sdk
 from dragtext.sdk.errors import LONGEST
-from dragtext.sdk.picture.drawing import save_sweep, save_trajectory
+from dragtext.sdk.picture.drawing import save_animation, save_sweep
 from dragtext.sdk.picture.files import check_writable, make_folder, save_image, write_atomically
 from dragtext.sdk.result import Trace
 from PIL import Image
@@ -35,7 +35,7 @@ WRITERS = {
     "o.jpg": lambda path: save_image(PICTURE, path),
     "o.webp": lambda path: save_image(PICTURE, path),
     "o-sweep.png": lambda path: save_sweep(path, [PICTURE, PICTURE], ["a", "b"]),
-    "o.gif": lambda path: save_trajectory(path, NOISE, NOISE, np.ones((3, 1, 2)), [(9, 9)]),
+    "o.gif": lambda path: save_animation(path, [(NOISE, 80), (NOISE[::-1].copy(), 80)]),
     "o.npz": lambda path: Trace(NOISE, NOISE, NOISE, NOISE).save(path),
     "o.safetensors": lambda path: write_atomically(path, lambda t: save_file({"noise": torch.from_numpy(NOISE)}, t)),
     "o.json": lambda path: write_atomically(path, lambda t: t.write_text(json.dumps(NOISE.tolist()))),

@@ -1,52 +1,58 @@
 """Muon (Jordan et al., 2024): momentum whose every update is made nearly orthogonal, for matrices and convolutions.
 
-torch's own takes matrices only. The step is scaled to the size of AdamW's, so that both share a learning rate
-(Liu et al., 2025, arXiv 2502.16982).
+torch's own takes matrices only, one by one. The step is scaled to the size of AdamW's, so that both share a learning
+rate (Liu et al., 2025, arXiv 2502.16982).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest orthogonal matrix, roughly: singular values of (m, n) `matrix` come out between 0.7 and 1.2.
+def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest orthogonal matrices, roughly: singular values of (k, m, n) come out between 0.7 and 1.2.
 
-    Newton-Schulz iteration with the published quintic's coefficients. It runs on the small square Gram matrix: the
-    factors commute, so their product is applied to the long side once, at the end.
+    Newton-Schulz iteration with the published quintic's coefficients, on a GPU in bfloat16. (The same recurrence on
+    the Gram matrices alone is cheaper for long ones, and gives NaN in bfloat16.)
     """
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix / (matrix.norm() + 1e-7)
-    gram = x @ x.T if wide else x.T @ x
-    total = identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    x = x.bfloat16() if x.is_cuda else x
     for _ in range(steps):
-        factor = torch.addmm(3.4445 * identity - 4.775 * gram, gram, gram, alpha=2.0315)
-        total, gram = factor @ total, factor @ gram @ factor
-    return total @ x if wide else x @ total
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * (gram @ gram)) @ x
+    return (x.mT if tall else x).float()
 
 
 class Muon(torch.optim.Optimizer):
-    """For parameters of two or more dimensions; (out, in, h, w) counts as a matrix (out, in * h * w)."""
+    """For parameters of two or more dimensions; (out, in, h, w) counts as a matrix (out, in * h * w).
+
+    Matrices of one shape go together: on a GPU the launches cost more than the products.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
+        self._shapes: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+        for parameter in self.param_groups[0]["params"]:
+            self._shapes[(parameter.shape[0], parameter[0].numel())].append(parameter)
+        for shape, (first, *_) in ((shape, group) for shape, group in self._shapes.items()):
+            # Kept with the first of them, so that a checkpoint of the optimiser holds it.
+            average = torch.zeros(len(self._shapes[shape]), *shape, device=first.device)
+            self.state[first]["average"] = average
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["average"] = torch.zeros_like(parameter)
-                state["average"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = parameter.grad.lerp(state["average"], group["momentum"]).flatten(1)
-                update = orthogonal(update) * 0.2 * max(update.shape) ** 0.5
-                parameter.add_(update.view_as(parameter), alpha=-group["lr"])
+        group = self.param_groups[0]
+        for shape, parameters in self._shapes.items():
+            gradients = torch.stack([parameter.grad.reshape(shape) for parameter in parameters])
+            average = self.state[parameters[0]]["average"].lerp_(gradients, 1 - group["momentum"])
+            update = orthogonal(gradients.lerp(average, group["momentum"])) * (0.2 * max(shape) ** 0.5 * -group["lr"])
+            torch._foreach_add_(parameters, [one.view_as(p) for one, p in zip(update, parameters)])
 
 
 _OUTERMOST = frozenset(
@@ -58,7 +64,7 @@ def make_optimisers(network: nn.Module, lr: float, others: float) -> list[torch.
     """Muon for the inner matrices; AdamW with a rate of `others` for vectors, embeddings and the outermost layers."""
     inner, rest = [], []
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            plain = parameter.ndim < 2 or "embed" in name or name in _OUTERMOST
-            (rest if plain else inner).append(parameter)
-    return [Muon(inner, lr), torch.optim.AdamW(rest, others, betas=(0.9, 0.99), weight_decay=0.0, fused=True)]
+        plain = parameter.ndim < 2 or "embed" in name or name in _OUTERMOST
+        (rest if plain else inner).append(parameter)
+    fused = next(network.parameters()).is_cuda
+    return [Muon(inner, lr), torch.optim.AdamW(rest, others, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)]

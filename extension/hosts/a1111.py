@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from ...sdk.model.recommended import read_recommended
 from .layout import original_layout
 from .leftovers import check_layers, without_attributes, without_leftovers
 from .preparation import frozen, gradients_allowed
@@ -136,7 +137,7 @@ class A1111(WebUI):
             text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
             self._lent = sd_model
             try:
-                yield LdmModel(
+                model = LdmModel(
                     sd_model,
                     device=devices.device,
                     dtype=devices.dtype_unet,
@@ -147,6 +148,8 @@ class A1111(WebUI):
                     name=Path(sd_model.sd_checkpoint_info.filename).stem,
                     prompt_text=lambda _prompt: text,
                 )
+                model.recommended = read_recommended(Path(sd_model.sd_checkpoint_info.filename))
+                yield model
             finally:
                 self._lent = None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...sdk.errors import ModelError
 from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from ...sdk.model.recommended import read_recommended
 from ...sdk.model.taps import hooks
 from .layout import original_layout
 from .leftovers import check_layers, without_leftovers
@@ -189,13 +190,15 @@ class Forge(WebUI):
             stack.callback(memory_management.soft_empty_cache)
             self._lent = engine
             try:
-                yield ForgeModel(
+                model = ForgeModel(
                     engine,
                     load=load,
                     fingerprint=_fingerprint(engine, patcher, text),
                     name=Path(engine.filename).stem,
                     prompt_text=lambda _prompt: text,
                 )
+                model.recommended = read_recommended(Path(engine.filename))
+                yield model
             finally:
                 self._lent = None
 

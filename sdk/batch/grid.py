@@ -122,7 +122,12 @@ def _edit(
     """One cell: its picture in the folder, and its row without what varies."""
     try:
         result = editor.drag(
-            request.drags, mask=mask, settings=request.settings, on_progress=on_progress, should_stop=should_stop
+            request.drags,
+            mask=mask,
+            region=request.region,
+            settings=request.settings,
+            on_progress=on_progress,
+            should_stop=should_stop,
         )
     except InterruptedEditError:
         raise

@@ -9,6 +9,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -26,6 +27,10 @@ DragOption = Annotated[
     Optional[list[str]], typer.Option("--drag", help="x0,y0:x1,y1 in pixels; give it once per handle point")
 ]
 MaskOption = Annotated[Optional[str], typer.Option(help="picture of that size; what is brighter than half may change")]
+RegionOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--region", help="picture of that size: what the drags carry; give it once, or once per drag"),
+]
 RequestOption = Annotated[
     Optional[str],
     typer.Option(
@@ -96,20 +101,23 @@ def read_inputs(
     prompt: str | None,
     drags: list[str] | None,
     mask: str | None,
+    region: list[str] | None,
     request: str | None,
     settings: dict[str, Any],
 ) -> tuple[Request, Any, Any]:
-    """The request, the loaded picture and the mask, all checked before a model is loaded."""
+    """The request, with its regions inside, the loaded picture and the mask, all checked before a model is loaded."""
     from ..picture.frame import Frame
-    from ..picture.masks import load_mask
+    from ..picture.masks import load_mask, load_regions, mask_to_uri
     from ..picture.reading import load_image
 
-    asked = _read_request(request, prompt, drags, mask, settings)
+    asked = _read_request(request, prompt, drags, mask, region, settings)
     loaded = load_image(image)
     if not asked.drags:
         raise InputError("There are no drags; give at least one --drag x0,y0:x1,y1.")
     size = loaded.rgb.shape[:2]
     Frame.of(*size).check_points(asked.drags)
+    regions = tuple(mask_to_uri(one) for one in load_regions(asked.region, size))
+    asked = replace(asked, region=regions or None)
     return asked, loaded, None if asked.mask is None else load_mask(asked.mask, size)
 
 
@@ -160,7 +168,12 @@ def side_outputs(target: Path, sweeps: bool) -> list[Path]:
 
 
 def _read_request(
-    path: str | None, prompt: str | None, drags: list[str] | None, mask: str | None, settings: dict[str, Any]
+    path: str | None,
+    prompt: str | None,
+    drags: list[str] | None,
+    mask: str | None,
+    region: list[str] | None,
+    settings: dict[str, Any],
 ) -> Request:
     """The request file, if any, with the command line's values over it."""
     from ..picture.requests import read_request
@@ -172,6 +185,7 @@ def _read_request(
         prompt=asked.prompt if prompt is None else _as_text(prompt),
         mask=asked.mask if mask is None else mask,
         settings=make_settings(given, asked.settings),
+        region=tuple(region) if region else asked.region,
     )
 
 

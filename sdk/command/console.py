@@ -178,4 +178,19 @@ def show_result(result: EditResult, output: str, as_json: bool) -> None:
     if result.stopped == "stuck" and not result.steps:
         ending = "nothing was dragged, since no handle stands out from its surroundings; put them on edges or details"
     seconds = sum(result.timings.values())
-    put(f"{result.steps} steps in {seconds:.1f} s, {ending}. Saved {output}")
+    done = f"{result.steps} steps"
+    if result.start is not None:
+        done, ending = _started(result, ending)
+    put(f"{done} in {seconds:.1f} s, {ending}. Saved {output}")
+    if result.recommended:
+        values = ", ".join(f"{name} {value}" for name, value in result.recommended.items())
+        put(f"Settings that come with the model: {values}")
+
+
+def _started(result: EditResult, ending: str) -> tuple[str, str]:
+    """What was done by an edit with a start, and how it ended."""
+    carried = {"found": "what the handles lie on", "given": "the region", "mask": "all of the mask"}
+    what = carried.get(result.region or "", "what lies around the handles")
+    if result.steps:
+        return f"Moved {what}, then {result.steps} steps", ending
+    return f"Moved {what}", "to where the handles should be"

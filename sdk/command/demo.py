@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -11,23 +12,35 @@ import numpy as np
 import typer
 from PIL import Image
 
+from ..drag import LOOPS
+from ..drag.regions import choose_regions
+from ..drag.start import warp_picture
 from ..editor import Editor, OnProgress
 from ..errors import InputError, InterruptedEditError
-from ..evaluation.centroid import Movement, measure
-from ..evaluation.scenes import FIRST_EVALUATION_SEED
-from ..evaluation.tasks import DEMO_SETTINGS, KINDS, WHOLE_OBJECT_SETTINGS, DragTask, drag_task
+from ..evaluation.movement import Movement, measure
+from ..evaluation.suited import loop_settings
+from ..evaluation.tasks import DragTask, drag_task
 from ..model.base import DiffusionModel
 from ..model.load import load_model
-from ..picture.drawing import draw_instruction, save_trajectory, strip
+from ..picture.drawing import draw_instruction, save_animation, strip
 from ..picture.files import check_writable, make_folder, save_image
-from ..request import make_drags
+from ..request import Drag, make_drags
 from ..result import EditResult
 from ..settings import Settings, make_settings
 from .arguments import JsonOption, QuietOption
 from .console import ProgressBars, put, put_json, say
 from .stopping import interruptible
 
-WHAT = {"move": "a whole object", "part": "a part", "rotate": "a rotation", "stretch": "a stretch"}
+# What is shown: a kind of drag, the figure, and what is said of it.
+SHOWN = (
+    ("move", "duck", "a duck moved"),
+    ("part", "cat", "a cat's ears raised"),
+    ("rotate", "fish", "a fish turned"),
+    ("stretch", "house", "a house stretched"),
+)
+# The loop alone is there for comparison: as many updates as a demonstration has time for.
+SHORT: dict[str, Any] = {"drag_levels": 4, "tracks_per_level": 2}
+FRAMES = 12  # of an animation
 
 
 @dataclass(frozen=True)
@@ -38,13 +51,35 @@ class DemoOutcome:
     report: dict[str, Any]
 
 
-def demo_settings(method: str | None = None, kind: str = "move") -> Settings:
-    """The method's settings for the embedded model and one of the KINDS of drags."""
-    chosen = make_settings({} if method is None else {"method": method})
-    suited = dict(DEMO_SETTINGS[chosen.method])
-    if kind == "move":
-        suited |= WHOLE_OBJECT_SETTINGS.get(chosen.method, {})
-    return make_settings(suited, chosen)
+@dataclass(frozen=True)
+class _Shown:
+    """A drag of the demonstration and what came of it; loops: the same drag by the loop alone."""
+
+    task: DragTask
+    result: EditResult
+    moved: Movement
+    loops: tuple[np.ndarray, ...]
+
+
+def demo_task(kind: str, figure: str, number: int) -> DragTask:
+    """The task of a kind with the figure, `number` such tasks further on. A cat's ears are always raised."""
+    return next(task for index, task in enumerate(_tasks(kind, figure)) if index == number)
+
+
+def _tasks(kind: str, figure: str) -> Iterator[DragTask]:
+    for seed in count():
+        task = drag_task(seed, kind)
+        (toy,) = task.scene.toys
+        if toy.figure == figure and (kind != "part" or task.offset[1] < 0):
+            yield task
+
+
+def demo_settings(method: str | None, kind: str) -> Settings:
+    """The model's own for None, else a method's that suit the model."""
+    if method is None:
+        return Settings()
+    asked = make_settings({"method": method})  # says what is wrong with the name
+    return loop_settings(method, kind) if asked.method in LOOPS else asked
 
 
 def run_demo(
@@ -55,81 +90,131 @@ def run_demo(
     method: str | None = None,
     on_scene: Callable[[str], None] | None = None,
 ) -> DemoOutcome:
-    """Drag an object, a part, a rotation and a stretch on evaluation scenes from `seed` on.
+    """Drag a whole figure, a part, a rotation and a stretch, on scenes that are chosen by `seed`.
 
-    Writes demo.png (a row per drag: original | instruction | result) and, per kind, the result and the trajectory as a
-    GIF into `folder`; trajectory.gif is the first one's. on_scene: told what comes next.
+    method: None for the settings that come with the model. Writes demo.png (two rows per drag: original, instruction
+    and result; true answer and the loop alone with and without text) and, per kind, the result and an animation into
+    `folder`; trajectory.gif is the first one's. on_scene: told what comes next.
     """
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
-    suited = {kind: demo_settings(method, kind) for kind in KINDS}
+    asked = {kind: demo_settings(method, kind) for kind, *_ in SHOWN}
     check_writable(make_folder(folder) / "demo.png")
     model = load_model()
-    rows, lines, facts = [], [], {}
-    seconds, stopped = 0.0, "done"
-    for kind in KINDS:
-        task = drag_task(FIRST_EVALUATION_SEED + seed, kind)
+    shown: list[_Shown] = []
+    stopped = "done"
+    for kind, figure, what in SHOWN:
+        task = demo_task(kind, figure, seed)
         if on_scene:
-            on_scene(f"{WHAT[kind]}: {task.scene.caption}")
+            on_scene(f"{what}: {task.caption}")
         try:
-            result = _drag(model, task, suited[kind], on_progress, should_stop)
+            one = _show(model, task, asked[kind], on_progress, should_stop)
         except InterruptedEditError:
-            if not rows:
+            if not shown:
                 raise
             stopped = "interrupted"
             break
-        pixels = np.array(result.image)
-        moved = measure(task, pixels)
-        drags = make_drags(task.drags)
-        rows.append([task.image, draw_instruction(task.image, drags, task.mask), pixels])
-        targets = [drag.target for drag in drags]
-        name = "trajectory.gif" if kind == KINDS[0] else f"trajectory-{kind}.gif"
-        save_trajectory(folder / name, task.image, pixels, result.trajectory, targets)
-        result.save(folder / f"{kind}.png")
-        lines += _describe(kind, task, result, moved)
-        facts[kind] = {"output": str(folder / f"{kind}.png"), **result.report(), "moved": asdict(moved)}
-        seconds += sum(result.timings.values())
-        if result.stopped == "interrupted":
+        shown.append(one)
+        one.result.save(folder / f"{kind}.png")
+        name = "trajectory.gif" if len(shown) == 1 else f"trajectory-{kind}.gif"
+        save_animation(folder / name, _frames(task, one.result))
+        if one.result.stopped == "interrupted" or len(one.loops) < 2:
             stopped = "interrupted"
             break
-    labels = ["original", "instruction", f"result ({suited['move'].method} + text)"]
-    sheet = np.vstack([strip(row, labels if number == 0 else [""] * 3) for number, row in enumerate(rows)])
-    save_image(Image.fromarray(sheet), folder / "demo.png")
-    lines.append(f"{len(rows)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
+    save_image(Image.fromarray(_sheet(shown)), folder / "demo.png")
+    seconds = sum(sum(one.result.timings.values()) for one in shown)
+    lines = [line for one, (*_, what) in zip(shown, SHOWN) for line in _describe(what, one)]
+    lines.append(f"{len(shown)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
+    facts = {
+        one.task.kind: {
+            "output": str(folder / f"{one.task.kind}.png"),
+            **one.result.report(),
+            "moved": asdict(one.moved),
+            "loop": [asdict(measure(one.task, pixels)) for pixels in one.loops],
+        }
+        for one in shown
+    }
     return DemoOutcome("\n".join(lines), {"output": str(folder / "demo.png"), "stopped": stopped, "drags": facts})
 
 
-def _drag(
-    model: DiffusionModel, task: DragTask, settings: Settings, on_progress: OnProgress, should_stop: Callable[[], bool]
-) -> EditResult:
-    editor = Editor(model, task.image, task.scene.caption)
-    return editor.drag(task.drags, mask=task.mask, settings=settings, on_progress=on_progress, should_stop=should_stop)
+def _show(
+    model: DiffusionModel, task: DragTask, asked: Settings, on_progress: OnProgress, should_stop: Callable[[], bool]
+) -> _Shown:
+    editor = Editor(model, task.image, task.caption)
 
-
-def _describe(kind: str, task: DragTask, result: EditResult, moved: Movement) -> Sequence[str]:
-    lines = [f'{WHAT[kind]}: "{task.scene.caption}"']
-    for drag in result.drags:
-        lines.append(
-            f"  handle ({drag.start[0]:.0f}, {drag.start[1]:.0f}) -> ({drag.final[0]:.0f}, {drag.final[1]:.0f}), "
-            f"{drag.distance_before:.0f} -> {drag.distance_after:.0f} px from its target (by the tracker)"
+    def drag(settings: Settings) -> EditResult:
+        return editor.drag(
+            task.drags, mask=task.mask, settings=settings, on_progress=on_progress, should_stop=should_stop
         )
+
+    result = drag(asked)
+    loops: list[np.ndarray] = []
+    for text in (True, False):
+        if should_stop():
+            break
+        try:
+            loops.append(np.array(drag(loop_settings("gooddrag", task.kind, text=text, **SHORT)).image))
+        except InterruptedEditError:
+            break
+    return _Shown(task, result, measure(task, np.array(result.image)), tuple(loops))
+
+
+def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
+    """Two rows per drag."""
+    rows = []
+    for one in shown:
+        task = one.task
+        drags = make_drags(task.drags)
+        method = one.result.settings.method
+        top = [task.image, draw_instruction(task.image, drags, task.mask), np.array(one.result.image)]
+        rows.append(strip(top, ["original", "instruction", f"result ({method})"]))
+        blank = np.full_like(task.image, 255)
+        loops = [*one.loops, *[blank] * (2 - len(one.loops))]
+        rows.append(strip([task.truth, *loops], ["true answer", "loop alone, with text", "loop alone, without"]))
+    return np.vstack(rows)
+
+
+def _frames(task: DragTask, result: EditResult) -> list[tuple[np.ndarray, int]]:
+    """Pictures and milliseconds: the drag under way, and its result."""
+    drags = make_drags(task.drags)
+    frames = [(draw_instruction(task.image, drags, None), 800)]
+    regions = choose_regions(task.image, drags, task.mask > 0)
+    for step in range(1, FRAMES):
+        share = step / FRAMES
+        moves = [(region, [_part_of_the_way(drag, share) for drag in group]) for region, group in regions.moves]
+        frames.append((warp_picture(task.image, moves).picture, 60))
+    return [*frames, (np.array(result.image.convert("RGB")), 1600)]
+
+
+def _part_of_the_way(drag: Drag, share: float) -> Drag:
+    x, y = (a + share * (b - a) for a, b in zip(drag.source, drag.target))
+    return Drag(drag.source, (x, y))
+
+
+def _describe(what: str, shown: _Shown) -> Sequence[str]:
+    moved = shown.moved
+    lines = [f'{what}: "{shown.task.caption}"']
     if moved.fraction is not None:
-        lines.append(f"  measured by colour: the centroid moved {100 * moved.fraction:.0f} % of the way")
+        lines.append(f"  moved {100 * moved.fraction:.0f} % of the way, {100 * (moved.overlap or 0):.0f} % overlap")
+    if moved.part_fraction is not None:
+        lines.append(f"  the part moved {100 * moved.part_fraction:.0f} % of the way")
+    alone = [f"{100 * measure(shown.task, pixels).remaining_error:.0f} %" for pixels in shown.loops]
+    compared = f" (by the loop alone with and without text: {' and '.join(alone)})" if alone else ""
     lines.append(
-        f"  measured by colour: {100 * moved.overlap:.0f} % overlap with the true place; inside the mask "
-        f"{100 * moved.remaining_error:.0f} % of the difference to the true picture remains"
+        f"  {100 * moved.remaining_error:.0f} % of the difference to the true picture remains{compared}, "
+        f"{sum(shown.result.timings.values()):.1f} s"
     )
     return lines
 
 
 def demo(
     seed: Annotated[int, typer.Option(help="which scenes")] = 0,
-    method: Annotated[Optional[str], typer.Option(help="base method [gooddrag]")] = None,
+    method: Annotated[Optional[str], typer.Option(help="method [the model's own: a warped start]")] = None,
     output_dir: Annotated[str, typer.Option(help="folder for the pictures")] = "dragtext-demo",
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Draw scenes, drag an object, a part, a rotation and a stretch with the embedded model, and show what moved."""
+    """Draw scenes, drag a duck, a cat's ears, a fish and a house with the embedded model, and show what moved."""
     bars = ProgressBars(quiet)
 
     def announce(scene: str) -> None:

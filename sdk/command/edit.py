@@ -20,6 +20,7 @@ from .arguments import (
     ModelOption,
     PromptOption,
     QuietOption,
+    RegionOption,
     RequestOption,
     SweepOption,
     VaeOption,
@@ -38,6 +39,7 @@ def edit(
     prompt: PromptOption = None,
     drag: DragOption = None,
     mask: MaskOption = None,
+    region: RegionOption = None,
     request: RequestOption = None,
     model: ModelOption = None,
     vae: VaeOption = None,
@@ -58,7 +60,7 @@ def edit(
     """Drag points of a picture to their targets."""
     from ..picture.files import check_output, check_writable, save_image
 
-    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
+    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, region, request, settings)
     target = check_output(output or beside(image, "-dragged.png"), loaded.alpha is not None)
     point, values = parse_at(at), parse_sweep(sweep_)
     sides = side_outputs(target, values is not None)
@@ -88,6 +90,7 @@ def edit(
             result = editor.drag(
                 asked.drags,
                 mask=mask_array,
+                region=asked.region,
                 settings=asked.settings,
                 on_progress=bars,
                 should_stop=stop,

@@ -18,6 +18,7 @@ from .arguments import (
     ModelOption,
     PromptOption,
     QuietOption,
+    RegionOption,
     RequestOption,
     VaeOption,
     beside,
@@ -35,6 +36,7 @@ def sweep(
     prompt: PromptOption = None,
     drag: DragOption = None,
     mask: MaskOption = None,
+    region: RegionOption = None,
     request: RequestOption = None,
     model: ModelOption = None,
     vae: VaeOption = None,
@@ -50,7 +52,7 @@ def sweep(
     from ..batch.grid import cells, parse_axis, run_grid
     from ..picture.files import check_writable, make_folder
 
-    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, request, settings)
+    asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, region, request, settings)
     axes = [parse_axis(text) for text in vary or ()]
     cells(axes, asked.settings)  # a wrong value is refused before the model loads
     folder = Path(output_dir or beside(image, "-sweep"))

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from .problem import DragProblem
 
 # The one list of methods; each is the name of its module.
-MethodName = Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise"]
+MethodName = Literal["gooddrag", "dragdiffusion", "freedrag", "dragnoise", "warp"]
 METHODS: tuple[str, ...] = get_args(MethodName)
+LOOPS = METHODS[:-1]  # the published ones, which optimise something
 
 
 def defaults_of(method: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from .problem import DragProblem
 from .supervised import pull
 
 DEFAULTS: dict[str, Any] = {
+    "start": "none",
+    "repaint": "mask",
     "steps": 80,
     "lr": 0.01,
     "mask_weight": 0.1,
@@ -25,4 +27,4 @@ DEFAULTS: dict[str, Any] = {
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the latent (and the text embedding), and a last one that only looks."""
-    return pull(problem, problem.latent, problem.evaluate, lambda latent: {"latent": latent})
+    return pull(problem, problem.begin, problem.evaluate, lambda latent: {"latent": latent})

@@ -19,6 +19,8 @@ from .problem import DragProblem
 from .supervised import pull
 
 DEFAULTS: dict[str, Any] = {
+    "start": "none",
+    "repaint": "mask",
     "steps": 80,
     "lr": 0.02,
     "mask_weight": 0.2,
@@ -41,7 +43,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the bottleneck (and the text embedding), and a last one that only looks."""
     model = problem.model
     with torch.no_grad():
-        start = features_only(model, problem.latent, problem.times.start, problem.text.embedding, block=0).float()
+        start = features_only(model, problem.begin, problem.times.start, problem.text.embedding, block=0).float()
 
     # Without text nothing before the bottleneck ever changes: the encoder and the mid block are computed once.
     constant = () if problem.settings.text else (*model.layout.encoder, mid_block(model))
@@ -49,6 +51,6 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
 
     def evaluate(bottleneck: Tensor, text: Tensor) -> tuple[FeatureMap, Tensor | None]:
         with remember(constant, outputs), replace_mid(model, bottleneck):
-            return problem.evaluate(problem.latent, text)
+            return problem.evaluate(problem.begin, text)
 
-    return pull(problem, start, evaluate, lambda b: {"latent": problem.latent, "bottleneck": b})
+    return pull(problem, start, evaluate, lambda b: {"latent": problem.begin, "bottleneck": b})

@@ -23,6 +23,8 @@ from .tracking import distances
 from .variable import Variable
 
 DEFAULTS: dict[str, Any] = {
+    "start": "none",
+    "repaint": "mask",
     "steps": 300,
     "lr": 0.01,
     "mask_weight": 10.0,
@@ -91,12 +93,12 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """
     settings, goals = problem.settings, problem.targets
     radius, small = settings.supervision_radius, 0.5 * settings.expected_loss
-    x = Variable(problem.latent, settings.lr)
+    x = Variable(problem.begin, settings.lr)
     text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
     with torch.no_grad():
         features, start_previous = problem.evaluate(problem.latent, problem.text.embedding)
-    current = problem.handles
-    templates = [sample(features, centre, radius) for centre in current]
+    templates = [sample(features, centre, radius) for centre in problem.handles]
+    current = problem.begun
     count = len(current)
     loss_first, loss_end = np.zeros(count), np.zeros(count)
     done = np.zeros(count, dtype=bool)

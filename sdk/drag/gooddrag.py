@@ -20,6 +20,8 @@ from .tracking import distances, handle_features, track
 from .variable import Variable
 
 DEFAULTS: dict[str, Any] = {
+    "start": "none",
+    "repaint": "mask",
     "steps": 210,
     "lr": 0.02,
     "mask_weight": 0.1,
@@ -74,7 +76,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     gradients = Gradients(problem, leaks=False)
     # The published text variant begins every level with the original embedding and can so lose all it had learnt.
     restarts = settings.gradients in ("official", "repository")
-    handles, latent = problem.handles, problem.latent
+    handles, latent = problem.begun, problem.begin
     iteration = unmoved = 0
 
     for level in range(levels):

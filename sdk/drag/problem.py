@@ -23,6 +23,8 @@ class DragProblem:
     latent: (1, 4, h, w) float32, inverted to that timestep; text: the prompt's embedding.
     handles, targets: (n, 2) float64 whole (row, col) on the feature grid of size `grid`.
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
+    start, start_handles: where the content begins instead (DESIGN: a start is not a method): another latent like
+        `latent`, and (n, 2) where the handles are on it. Features and background are still those of `latent`.
     """
 
     model: DiffusionModel
@@ -34,6 +36,18 @@ class DragProblem:
     grid: tuple[int, int]
     mask: Tensor | None
     settings: ResolvedSettings
+    start: Tensor | None = None
+    start_handles: np.ndarray | None = None
+
+    @property
+    def begin(self) -> Tensor:
+        """(1, 4, h, w), the latent that is optimised, as it begins."""
+        return self.latent if self.start is None else self.start
+
+    @property
+    def begun(self) -> np.ndarray:
+        """(n, 2), where the handles are as it begins."""
+        return self.handles if self.start_handles is None else self.start_handles
 
     @property
     def protects_background(self) -> bool:

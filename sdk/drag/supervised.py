@@ -30,13 +30,16 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
     """
     settings, targets = problem.settings, problem.targets
     with torch.no_grad():
-        start_features, start_previous = evaluate(start, problem.text.embedding)
-        templates = handle_features(start_features, problem.handles)
+        if problem.start is None:
+            original, original_previous = evaluate(start, problem.text.embedding)
+        else:
+            original, original_previous = problem.evaluate(problem.latent, problem.text.embedding)
+        templates = handle_features(original, problem.handles)
 
     x = Variable(start, settings.lr)
     text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
     gradients = Gradients(problem)
-    handles = problem.handles
+    handles, moved = problem.begun, problem.start is not None
 
     def step(iteration: int, at: np.ndarray, state: tuple[Tensor, Tensor], **more) -> Step:
         return Step(iteration, at, tuple(distances(at, targets)), text=state[1], **describe(state[0]), **more)
@@ -45,7 +48,7 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
     for iteration in range(settings.steps):
         features, previous = evaluate(x.in_graph(), text.in_graph())
         before = handles
-        if iteration:
+        if iteration or moved:  # after a start the first look tells how well the content has arrived
             handles = track(features, templates, handles, settings.tracking_radius)
         left = distances(handles, targets)
         active = problem.active(left)
@@ -55,7 +58,7 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
         motion = motion_loss(
             features, handles, targets, active, settings.supervision_radius, displacement=settings.displacement
         )
-        background = problem.weighted_background(previous, start_previous)
+        background = problem.weighted_background(previous, original_previous)
         loss = check_loss(motion if background is None else motion + background, problem.model, first=iteration == 0)
         if loss is None:
             yield step(iteration, before, good, diverged=True)

@@ -1,76 +1,94 @@
-"""Which colour and which shape a generated scene shows, by segmentation and contours: never asks a network."""
+"""Which figure in which colour a picture shows, matched against drawings of all of them: never asks a network."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from .scenes import COLOURS, SHAPES, SceneObject, object_mask
+from .drawing import draw_toy
+from .figures import COLOURS, FIGURES, GROUPS
+from .scenes import Toy
 
-_DIFFERENT = 40.0
-_SMALLEST = 300  # pixels; anything smaller is no object
+SIDE = 24  # toys are compared at this size, fitted into a square
+POSES = 40  # drawings of each figure, at random poses of the world's range
+_DIFFERENT = 60.0  # summed RGB difference from the ground that counts as a toy
+_SMALLEST = 300  # pixels; anything smaller is no toy
+_CANVAS, _RADIUS = 76, 24.0  # pixels
+_PLAIN = 128.0  # what lies around a toy in the comparison
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What pictures are matched against. patches: (n, 3 SIDE^2) float32; names: n pairs of colour and figure."""
+
+    patches: np.ndarray
+    names: tuple[tuple[str, str], ...]
 
 
 def recognise(image: np.ndarray) -> tuple[str, str] | None:
-    """(colour, shape) words of the largest object of an (S, S, 3) uint8 RGB scene, None without one."""
-    patch = _largest(image)
-    return None if patch is None else (_colour(image, patch), _shape(patch))
+    """(colour, figure) of the largest toy of an (S, S, 3) uint8 RGB picture on plain ground, None without one."""
+    seen = _largest(image)
+    if seen is None:
+        return None
+    patch = _fitted(image.astype(np.float32), seen)
+    drawings = all_drawings()
+    return drawings.names[int(np.abs(drawings.patches - patch).sum(1).argmin())]
+
+
+@lru_cache(maxsize=1)
+def all_drawings() -> Drawings:
+    """Every figure in every colour, at POSES poses; takes a few seconds once."""
+    rng = np.random.default_rng(0)
+    patches, names = [], []
+    for figure in FIGURES:
+        for _ in range(POSES):
+            shifts = rng.uniform(-1, 1, (GROUPS, 2)) * (0.12, 0.2)
+            shifts[0] = 0
+            toy = Toy(
+                figure,
+                "red",
+                "small",
+                (_CANVAS / 2, _CANVAS / 2),
+                radius=_RADIUS,
+                angle=float(rng.uniform(-0.45, 0.45)),
+                aspect=float(np.exp(rng.uniform(-0.3, 0.3))),
+                shifts=tuple((float(du), float(dv)) for du, dv in shifts),
+            )
+            for colour in COLOURS:
+                canvas = np.full((_CANVAS, _CANVAS, 3), _PLAIN, np.float32)
+                mask = draw_toy(canvas, replace(toy, colour=colour))
+                patches.append(_fitted(canvas, mask))
+                names.append((colour, figure))
+    return Drawings(np.stack(patches), tuple(names))
 
 
 def _largest(image: np.ndarray) -> np.ndarray | None:
-    """(S, S) uint8, 1 on the largest blob that differs from the background."""
-    smooth = cv2.GaussianBlur(image, (5, 5), 0).astype(np.float32)
-    border = np.concatenate([smooth[:8].reshape(-1, 3), smooth[-8:].reshape(-1, 3), smooth[:, :8].reshape(-1, 3)])
-    differs = np.linalg.norm(smooth - np.median(border, axis=0), axis=2) > _DIFFERENT
-    closed = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(closed)
+    """(S, S) bool: the largest piece that differs from the ground, which the picture's border shows."""
+    smooth = cv2.GaussianBlur(image, (3, 3), 0).astype(np.float32)
+    border = np.concatenate([smooth[:6].reshape(-1, 3), smooth[-6:].reshape(-1, 3), smooth[:, :6].reshape(-1, 3)])
+    differs = (np.abs(smooth - np.median(border, axis=0)).sum(2) > _DIFFERENT).astype(np.uint8)
+    closed = cv2.morphologyEx(differs, cv2.MORPH_CLOSE, np.ones((17, 17), np.uint8))  # a duck's head may stand apart
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(closed)
     if count < 2:
         return None
-    best = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-    if statistics[best, cv2.CC_STAT_AREA] < _SMALLEST:
+    best = 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())
+    if facts[best, cv2.CC_STAT_AREA] < _SMALLEST:
         return None
-    outlines, _ = cv2.findContours((labels == best).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros(image.shape[:2], np.uint8)
-    cv2.drawContours(filled, outlines, -1, 1, -1)
-    return filled
+    return (labels == best) & (differs > 0)
 
 
-def _colour(image: np.ndarray, patch: np.ndarray) -> str:
-    """The named colour nearest in hue to the blob's saturated pixels."""
-    inside = image[cv2.erode(patch, np.ones((5, 5), np.uint8)) > 0]
-    if not len(inside):
-        inside = image[patch > 0]
-    hsv = cv2.cvtColor(inside[None], cv2.COLOR_RGB2HSV)[0].astype(np.float32)
-    weight = hsv[:, 1] * hsv[:, 2]
-    # The mean of an angle: through its unit vectors.
-    angle = np.angle((weight * np.exp(1j * hsv[:, 0] * np.pi / 90)).sum())
-    names = list(COLOURS)
-    hues = (
-        cv2.cvtColor(np.array([[COLOURS[name] for name in names]], np.uint8), cv2.COLOR_RGB2HSV)[0, :, 0] * np.pi / 90
-    )
-    return names[int(np.abs(np.angle(np.exp(1j * (hues - angle)))).argmin())]
-
-
-def _shape(patch: np.ndarray) -> str:
-    found = _features(patch)
-    drawn = {shape: _features(_canonical(shape)) for shape in SHAPES}
-    return min(SHAPES, key=lambda shape: float(np.abs(found - drawn[shape]).sum()))
-
-
-def _canonical(shape: str) -> np.ndarray:
-    item = SceneObject(shape, "red", "striped", "large", "dark", (80.0, 80.0), 50.0, 0.3)
-    return object_mask(item, 160).astype(np.uint8)
-
-
-def _features(patch: np.ndarray) -> np.ndarray:
-    """Area over that of the convex hull, of the least enclosing triangle, and of the least enclosing rectangle.
-
-    None of the three changes when the shape is moved, turned, scaled or (nearly) stretched.
-    """
-    outlines, _ = cv2.findContours(patch, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(outlines, key=cv2.contourArea)
-    area = float(patch.sum())
-    hull = max(cv2.contourArea(cv2.convexHull(outline)), 1.0)
-    triangle = max(float(cv2.minEnclosingTriangle(outline)[0]), 1.0)
-    (_, (width, height), _) = cv2.minAreaRect(outline)
-    return np.array([area / hull, area / triangle, area / max(width * height, 1.0)])
+def _fitted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(3 SIDE^2,) float32: what the mask covers, its box made as large as the square; plain grey around it."""
+    rows, cols = np.nonzero(mask)
+    box = slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1)
+    part = np.where(mask[box][..., None], image[box], _PLAIN).astype(np.float32)
+    scale = SIDE / max(part.shape[:2])
+    size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    fitted = np.full((SIDE, SIDE, 3), _PLAIN, np.float32)
+    top, left = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    fitted[top : top + size[1], left : left + size[0]] = small
+    return fitted.ravel()

@@ -7,10 +7,11 @@ backend's classes: it calls these methods and places forward hooks on the module
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ class DiffusionModel(ABC):
         size_multiple: image sides must be multiples of this many pixels (8 for diffusers).
         fingerprint: a string that changes when the weights change, not with `dtype`; part of every cache key.
         name: short name for messages and metadata.
+        recommended: settings that come with the model, see `recommended.read_recommended`.
     """
 
     unet: nn.Module
@@ -98,6 +100,7 @@ class DiffusionModel(ABC):
     size_multiple: int = 8
     fingerprint: str
     name: str
+    recommended: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

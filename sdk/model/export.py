@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -14,6 +15,7 @@ from torch import Tensor
 from ..errors import ModelError
 from .diffusers import scaled_linear_alphas
 from .keys import CLIP_PREFIX, HEADS_KEY, clip_names, unet_names, vae_names
+from .recommended import recommended_file
 from .vocabulary import clip_tokenizer, clip_tokenizer_files, clip_vocabulary
 from .widen import (
     AUTOENCODER_LAYERS,
@@ -59,6 +61,8 @@ def export_checkpoint(
     with_tokenizer: bool = False,
 ) -> list[Path]:
     """Write `path` (.safetensors) and a yaml of the same name, which belong into a WebUI's folder of checkpoints.
+
+    Settings that come with the model are written beside them (NAME.dragtext.json).
 
     Nothing in them names a place, so both can be moved together. The text encoder is written with the sizes and the
     vocabulary of CLIP ViT-L/14 and the latents with Stable Diffusion's scale, so that hosts use their own tokenizer and
@@ -115,6 +119,10 @@ def export_checkpoint(
         stage = described["model"]["params"]["cond_stage_config"]
         stage["params"] = {"version": str(clip.absolute())}
     written = [(path.with_suffix(".yaml"), yaml.safe_dump(described, sort_keys=False))]
+    if model.recommended:
+        settings = json.dumps({"settings": model.recommended}, indent=2)
+        written.append((recommended_file(path), settings + "\n"))
+    beside = [file for file, _ in written]
     if with_tokenizer:
         written += [(clip / name, text) for name, text in clip_tokenizer_files().items()]
     with _all_or_nothing([file for file, _ in written]):
@@ -123,7 +131,7 @@ def export_checkpoint(
         for file, text in written:
             write_atomically(file, partial(_write_text, text))
         write_atomically(path, lambda temporary: save_file(weights, temporary, metadata=metadata))
-    return [path, written[0][0], *([clip] if with_tokenizer else [])]
+    return [path, *beside, *([clip] if with_tokenizer else [])]
 
 
 @contextmanager
@@ -211,7 +219,10 @@ def _clip_embedding(tokenizer: Any, own: Tensor) -> Tensor:
             pieces |= dict.fromkeys(spell.tokenize(word.removesuffix("</w>")), row)
     table = torch.empty(len(words), own.shape[1])
     for word, row in words.items():
-        if (found := known.get(word, pieces.get(word))) is not None:
+        found = known.get(word, pieces.get(word))
+        if word in pieces and len(word) > 1 and not word.endswith("</w>"):
+            found = pieces[word]  # the model's own beginnings of words are steps on the way to them and mean nothing
+        if found is not None:
             table[row] = own[found]
         else:
             letters = list(word.removesuffix("</w>"))

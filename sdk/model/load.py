@@ -13,6 +13,7 @@ from .base import PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
+from .recommended import read_recommended
 from .single_file import load_file
 from .weights import PICKLE_SUFFIXES
 
@@ -71,7 +72,9 @@ def load_model(
     load = load_folder if path.is_dir() else load_file
     try:
         with plain_torch(device):
-            return load(path, name, prediction_type, separate, options)
+            model = load(path, name, prediction_type, separate, options)
+            model.recommended = read_recommended(path)
+            return model
     except DragTextError:
         raise
     except (MemoryError, torch.cuda.OutOfMemoryError) as error:

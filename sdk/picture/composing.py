@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 from torch import Tensor
@@ -12,7 +14,19 @@ from .reading import LoadedImage, to_pil
 from .transparency import cut_out
 
 
-def compose(image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray | None) -> Image.Image:
+@dataclass(frozen=True)
+class Kept:
+    """What stays of a picture that a model began with. picture: (H, W, 3) uint8 sRGB; painted: (H, W) float32, 0 to 1:
+    where the model's picture is taken instead.
+    """
+
+    picture: np.ndarray
+    painted: np.ndarray
+
+
+def compose(
+    image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray | None, kept: Kept | None = None
+) -> Image.Image:
     """(1, 3, H', W') in [0, 1] as a PIL image of the user's size, mode and colour space.
 
     mask: (H, W), where the picture may change; None lets the whole box of `frame` change. Everything else keeps the
@@ -22,6 +36,9 @@ def compose(image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray
     top, left, bottom, right = frame.box
     box = (slice(top, bottom), slice(left, right))
     whole = None if original.alpha is None else original.alpha.copy()
+    if kept is not None:
+        ground = kept.picture[box].astype(np.float32)
+        part = np.rint(ground + kept.painted[box][..., None] * (part - ground)).astype(np.uint8)
     alpha = old = None if original.alpha is None else original.alpha[box]
     if old is not None and original.backdrop is not None:
         part, alpha = cut_out(part, original.visible[box], old, original.backdrop)

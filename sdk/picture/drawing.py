@@ -1,4 +1,4 @@
-"""Pictures of an edit: the instruction, a labelled strip, and the trajectory as an animation."""
+"""Pictures of an edit: the instruction, a labelled strip, and animations."""
 
 from __future__ import annotations
 
@@ -76,22 +76,13 @@ def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str])
     return path, animation
 
 
-def save_trajectory(
-    path: Path, image: np.ndarray, result: np.ndarray, trajectory: np.ndarray, targets: Sequence[tuple[float, float]]
-) -> Path:
-    """A GIF of the handles travelling over `image`, ending on `result`. trajectory: (K, n, 2) (x, y) pixels."""
-    frames = []
-    for moment in range(len(trajectory)):
-        drawn = image.copy()
-        for index, target in enumerate(targets):
-            path_so_far = np.rint(trajectory[: moment + 1, index]).astype(np.int32)
-            cv2.polylines(drawn, [path_so_far.reshape(-1, 1, 2)], False, _LINE, 2, cv2.LINE_AA)
-            _dot(drawn, target, _TARGET)
-            _dot(drawn, tuple(trajectory[moment, index]), _HANDLE)
-        frames.append(Image.fromarray(drawn))
-    frames.append(Image.fromarray(result))
-    durations = [80] * len(trajectory) + [2000]
-    return write_picture(path, frames[0], "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+def save_animation(path: Path, frames: Sequence[tuple[np.ndarray, int]]) -> Path:
+    """A GIF of (H, W, 3) uint8 RGB pictures, each with the milliseconds that it is shown, again and again."""
+    pictures = [Image.fromarray(picture) for picture, _ in frames]
+    durations = [duration for _, duration in frames]
+    return write_picture(
+        path, pictures[0], "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0
+    )
 
 
 def _dot(image: np.ndarray, point: Sequence[float], colour: tuple[int, int, int]) -> None:

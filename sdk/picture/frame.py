@@ -20,7 +20,7 @@ from ..request import Drag, Point
 
 LATENT_FACTOR = 8
 MIN_MODEL_SIDE = 64
-SEAM = 4.0  # pixels beyond the mask over which an edit fades out, up to twice as many where it is enlarged
+SEAM = 4.0  # pixels inside the mask over which an edit fades in, up to twice as many where it is enlarged
 ROOM, MIN_ROOM, MIN_BOX = 0.35, 24.0, 96.0  # around drags and mask: share of their extent, pixels; least side, pixels
 
 
@@ -162,8 +162,8 @@ class Frame:
     def share(self, mask: np.ndarray | None) -> np.ndarray | None:
         """(height, width) of the box, float32 0..1: how much of the edited picture is taken; None is all of it.
 
-        1 inside the mask (H, W), 0 from a few pixels outside it on; rises softly from those edges of the box that are
-        not the picture's own.
+        0 outside the mask (H, W), 1 from a few pixels inside it on, sooner in a mask so thin that it has no more; rises
+        softly from those edges of the box that are not the picture's own.
         """
         top, left, bottom, right = self.box
         if mask is None and self.box == (0, 0, *self.image):
@@ -184,10 +184,10 @@ class Frame:
         if mask is not None:
             # Where the work is enlarged again its pixels are coarse, and a seam as narrow as usual would show.
             seam = float(np.clip(SEAM / min(self.scale), SEAM, 2 * SEAM))
-            outside = (np.asarray(mask)[top:bottom, left:right] <= 0).astype(np.uint8)
-            if outside.any():
-                away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-                share = share * np.clip(1 - away / seam, 0, 1)
+            inside = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.uint8)
+            if not inside.all():
+                within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                share = share * np.clip(within / min(seam, max(1.0, float(within.max()) / 2)), 0, 1)
         return share
 
     def mask_to_model(self, mask: np.ndarray, drags: Sequence[Drag] = (), *, published: bool | None = None) -> Tensor:
@@ -256,6 +256,21 @@ class Frame:
             return np.minimum(points_to_grid(working, self.padded, self.grid), last)
 
         return convert([d.source for d in drags]), convert([d.target for d in drags])
+
+    def to_working(self, points: Sequence[Point]) -> np.ndarray:
+        """(x, y) pixels of the user's image to (n, 2) float64 (x, y) pixels of the model's."""
+        (top, left, _, _), (down, across) = self.box, self.scale
+        return np.array([((x - left) * across, (y - top) * down) for x, y in points], dtype=np.float64).reshape(-1, 2)
+
+    def region_to_working(self, region: np.ndarray) -> np.ndarray:
+        """(H, W) bool of the user's image to (H', W') bool of the model's; nothing lies in the padding."""
+        top, left, bottom, right = self.box
+        part = region[top:bottom, left:right].astype(np.float32)
+        if self.work != self.box_size:
+            part = cv2.resize(part, self.work[::-1], interpolation=cv2.INTER_AREA)
+        padded = np.zeros(self.padded, bool)
+        padded[: self.work[0], : self.work[1]] = part >= 0.5
+        return padded
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) feature-grid (row, col) to (..., 2) float64 (x, y) pixels of the user's image, inside it."""

@@ -59,6 +59,17 @@ def read_mask(source: Any, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str
     return mask, notes
 
 
+def load_regions(source: Any, size: tuple[int, int]) -> list[np.ndarray]:
+    """What the drags carry: none, one (H, W) bool for all of them, or one per drag, each read as a mask is."""
+    if source is None:
+        return []
+    sources = list(source) if isinstance(source, (list, tuple)) else [source]
+    try:
+        return [load_mask(one, size) for one in sources]
+    except InputError as error:
+        raise InputError(f"The region cannot be used. {error}") from None
+
+
 def mask_to_uri(mask: np.ndarray) -> str:
     """(H, W) bool as a one-bit PNG in a data URI, small enough for metadata."""
     buffer = io.BytesIO()

@@ -70,7 +70,7 @@ def place(
     cropped = type(settings)(**{**as_dict(settings), "crop": "auto", "resolution": None})
     closer = frame_of(size, cropped, drags, mask, native, multiple) if short else frame
     still = _too_short(closer, settings, drags)
-    every = len(short) == len(drags)
+    every = len(short) == sum(not drag.pins for drag in drags)
     helps = len(still) < len(short) if every else not still and not frame.is_whole
     if short and helps and settings.crop == "none" and settings.resolution is None:
         notes.append(
@@ -84,7 +84,8 @@ def place(
             "enlarged again. crop='auto' (--crop auto) changes only the part around the drags."
         )
     reach = _reach(settings) * frame.pixels_per_cell
-    if len(short) == len(drags):
+    moving = sum(not drag.pins for drag in drags)
+    if short and len(short) == moving:
         longest = max(short, key=_length)
         way = ", or use crop='auto' (--crop auto)" if helps else ""
         raise InputError(
@@ -135,7 +136,10 @@ def _point_notes(frame: Frame, drags: Sequence[Drag], mask: np.ndarray | None) -
 def _too_short(frame: Frame, settings: ResolvedSettings, drags: Sequence[Drag]) -> list[Drag]:
     handles, targets = frame.to_grid(drags)
     left = np.linalg.norm(targets - handles, axis=1)
-    return [drag for drag, distance in zip(drags, left) if distance < _reach(settings)]
+    # A start moves what it carries however short the way, and a pin is meant to stay.
+    if settings.start != "none":
+        return []
+    return [drag for drag, distance in zip(drags, left) if distance < _reach(settings) and not drag.pins]
 
 
 def _reach(settings: ResolvedSettings) -> float:

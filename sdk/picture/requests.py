@@ -55,9 +55,17 @@ def read_request(path: str | Path) -> Request:
     else:
         items = _read_text(data, path)
     request = Request.from_data(_as_ours(_choose(items, number, path), path))
-    if request.mask and not request.mask.startswith("data:"):
-        request = replace(request, mask=str(path.parent / request.mask))
-    return request
+    regions = (request.region,) if isinstance(request.region, str) else request.region
+    return replace(
+        request,
+        mask=None if request.mask is None else _from_here(request.mask, path),
+        region=None if regions is None else tuple(_from_here(region, path) for region in regions),
+    )
+
+
+def _from_here(mask: str, path: Path) -> str:
+    """A mask's path, relative to the request's file, as one that can be opened from here; a data URI as it is."""
+    return mask if mask.startswith("data:") else str(path.parent / mask)
 
 
 def _split(text: str) -> tuple[Path, int | None]:

@@ -24,7 +24,7 @@ from ..model.exclusive import exclusive, plain_torch
 from ..model.memory import memory_errors
 from ..model.schedule import TimeGrid
 from ..model.taps import low_rank_adapter
-from ..picture.composing import compose
+from ..picture.composing import Kept, compose
 from ..picture.frame import Frame
 from ..picture.reading import LoadedImage
 from ..settings import ResolvedSettings
@@ -43,7 +43,8 @@ class Rendering:
     level: index into the timesteps where the plain denoise takes over. latent_before, latent_after: (1, 4, h, w)
     float32 at that level, of the original and of the edit. bottleneck: DragNoise's mid-block output, else None.
     text_before, text_after: (1, 77, D). identity: the LoRA of the picture. original: (H, W, 3) uint8 as `profile`, an
-    ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. All tensors lie on the CPU.
+    ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. kept: what a warped start has moved and no
+    model needs to paint, at the edit itself (v = 1). All tensors lie on the CPU.
     """
 
     model: DiffusionModel | None  # None while a host has its model back; `with_model` lends it again
@@ -60,6 +61,7 @@ class Rendering:
     alpha: np.ndarray | None
     mask: np.ndarray | None
     profile: bytes | None = None
+    kept: Kept | None = None
 
     @cached_property
     def picture(self) -> LoadedImage:
@@ -87,9 +89,11 @@ class Rendering:
         with memory_errors(), exclusive(self.lent_model):
             return self._drained(self.drawing(points), on_step)
 
-    def compose(self, image: Tensor) -> Image.Image:
-        """(1, 3, H', W') in [0, 1] as a picture of the user's size, the original where the mask allows no change."""
-        return compose(image, self.frame, self.picture, self.mask if self.settings.composite else None)
+    def compose(self, image: Tensor, v: float = 1.0) -> Image.Image:
+        """(1, 3, H', W') in [0, 1], rendered at v, as a picture of the user's size, the original where the mask allows
+        no change."""
+        kept = self.kept if v == 1 else None
+        return compose(image, self.frame, self.picture, self.mask if self.settings.composite else None, kept)
 
     @property
     def total_steps(self) -> int:
@@ -105,7 +109,7 @@ class Rendering:
 
     def _render(self, points: Sequence[tuple[float, float]]) -> list[Tensor]:
         """What the model makes of each point, (1, 3, H', W') in [0, 1]: what published pictures are compared with."""
-        return self._drained(self._drawing(points, lambda image: image), None)
+        return self._drained(self._drawing(points, lambda image, _v: image), None)
 
     def _drained(self, drawing: Generator[tuple[int, int], None, list[Any]], on_step: OnStep | None) -> list[Any]:
         """What `drawing` returns; `on_step` runs with torch as the caller has set it."""
@@ -121,7 +125,7 @@ class Rendering:
                     on_step(done, total)
 
     def _drawing(
-        self, points: Sequence[tuple[float, float]], finish: Callable[[Tensor], Any]
+        self, points: Sequence[tuple[float, float]], finish: Callable[[Tensor, float], Any]
     ) -> Generator[tuple[int, int], None, list[Any]]:
         """`drawing`, with `finish` for what becomes of each decoded image."""
         model = self.lent_model
@@ -137,7 +141,9 @@ class Rendering:
                     for done, level in enumerate(levels, start=1):
                         latents = level
                         yield number * self.total_steps + done, total
-                images += [finish(model.decode(latent[None])) for latent in latents[-len(batch) :]]
+                images += [
+                    finish(model.decode(latent[None]), v) for latent, (v, _) in zip(latents[-len(batch) :], batch)
+                ]
         return images
 
     def _denoise(self, points: Sequence[tuple[float, float]]) -> tuple[Any, Tensor]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..model.base import DiffusionModel
+from ..picture.composing import Kept
 from ..picture.files import check_writable, write_atomically
 from ..picture.frame import Frame
 from ..request import Request
@@ -42,6 +43,9 @@ def save_state(rendering: Rendering, request: Request, path: str | Path) -> Path
             tensors[name] = torch.from_numpy(getattr(rendering, name).astype(np.uint8))
     if rendering.profile is not None:
         tensors["profile"] = torch.frombuffer(bytearray(rendering.profile), dtype=torch.uint8)
+    if rendering.kept is not None:
+        tensors["kept.picture"] = torch.from_numpy(rendering.kept.picture)
+        tensors["kept.painted"] = torch.from_numpy(rendering.kept.painted)
     for place, (down, up) in rendering.identity.items():
         tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
     metadata = {
@@ -105,6 +109,9 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
         places = [name[len("identity.") : -len(".down")] for name in tensors if name.endswith(".down")]
         identity = {p: (tensors[f"identity.{p}.down"], tensors[f"identity.{p}.up"]) for p in places}
         alpha, mask = (tensors[name].numpy() if name in tensors else None for name in ("alpha", "mask"))
+        kept = None
+        if "kept.picture" in tensors:
+            kept = Kept(tensors["kept.picture"].numpy(), tensors["kept.painted"].numpy())
         rendering = Rendering(
             model=model,
             settings=make_settings(json.loads(metadata["settings"])).resolve(),
@@ -120,6 +127,7 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
             alpha=alpha,
             mask=mask,
             profile=tensors["profile"].numpy().tobytes() if "profile" in tensors else None,
+            kept=kept,
         )
         return SavedResult(Request.from_json(metadata["request"]), rendering)
     except (KeyError, ValueError, TypeError) as error:

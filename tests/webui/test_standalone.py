@@ -15,7 +15,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from dragtext.sdk.evaluation.scenes import FIRST_EVALUATION_SEED, make_scene, render
+from dragtext.sdk.evaluation.drawing import draw_scene
+from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
 from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
@@ -29,7 +30,7 @@ SETTINGS = {"steps": 6, "inference_steps": 10, "lora_steps": 2, "lora_batch": 1}
 
 def scene(seed: int) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(render(make_scene(FIRST_EVALUATION_SEED + seed))).save(buffer, "PNG")
+    Image.fromarray(draw_scene(make_scene(FIRST_UNSEEN_SEED + seed))).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
