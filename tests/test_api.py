@@ -14,6 +14,7 @@ import pytest
 from dragtext.extension import queue, schema
 from dragtext.extension.hosts.base import Accounts
 from dragtext.extension.queue import Jobs
+from dragtext.sdk.drag import METHODS
 from PIL import Image
 
 from .test_jobs import QUICK, picture
@@ -302,7 +303,7 @@ def test_points_of_the_way_that_are_none(client, body):
 
 
 def test_what_methods_and_settings_there_are(client):
-    assert set(client.get("/dragtext/v1/methods").json()) == {"gooddrag", "dragdiffusion", "freedrag", "dragnoise"}
+    assert set(client.get("/dragtext/v1/methods").json()) == set(METHODS)
     described = client.get("/dragtext/v1/settings").json()
     assert described["properties"]["strength"]["maximum"] == 1
     assert client.get("/dragtext/v1/health").json()["host"] == "test"

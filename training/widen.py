@@ -4,7 +4,8 @@
 
 The original layout, which hosts read, says a stage's width as a whole multiple of the first (64), so 96 has to become
 128. Every group of three channels gets a copy of its third; whatever reads them takes half of each copy, so the
-function is the same but for the norms over the wider groups, which the training mends.
+function is the same but for the norms over the wider groups and the products of the attention in these stages, which
+the training mends.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ COMMANDS = {
     "demo": Home(
         "dragtext.sdk.command.demo",
         "demo",
-        "Draw scenes, drag an object, a part, a rotation and a stretch with the embedded model, and show what moved.",
+        "Draw scenes, drag a duck, a cat's ears, a fish and a house with the embedded model, and show what moved.",
     ),
     "export-model": Home(
         "dragtext.sdk.command.model",
