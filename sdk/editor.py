@@ -157,8 +157,9 @@ class Editor:
             regions = choose_regions(self._loaded.visible, pairs, painted, given)
             notes = (*notes, *regions.notes)
         room = painted
-        if room is None and (given or regions is not None):
-            room = mask_around(np.any(given, axis=0) if given else regions.union, pairs)
+        carried = np.any(given, axis=0) if given else None if regions is None else regions.union
+        if room is None and carried is not None:
+            room = mask_around(carried, pairs)
         placement = self._place(asked, pairs, room, notes)
         if room is not None and not placement.mask(room).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")

@@ -211,7 +211,7 @@ class Phases:
             drags = self._request.drags
             ends = [frame.to_working([getattr(drag, end) for drag in drags]) for end in ("source", "target")]
             room = np.ones(frame.padded, bool) if self._mask is None else frame.region_to_working(self._mask > 0)
-            begin = move_field(inverted, room, *ends, settings.seed)
+            begin = move_field(inverted, room, ends[0], ends[1], settings.seed)
         if settings.start_noise:
             revealed = frame.region_to_working(start.revealed)
             abar = alpha_bar(self.model, self._times.start)

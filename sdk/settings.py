@@ -199,6 +199,7 @@ def with_recommended(asked: Settings, recommended: Mapping[str, Any]) -> tuple[S
     if starts and (LOOP_SETTINGS & set(given) or given.get("start") == "none"):
         for name in ("method", "repaint"):
             wanted.pop(name, None)
+        wanted.setdefault("start", "warp")
     taken = {name: value for name, value in wanted.items() if name not in given}
     return (make_settings(taken, asked), taken) if taken else (asked, {})
 

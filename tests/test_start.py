@@ -146,7 +146,7 @@ def test_what_is_asked_for_wins():
     settings, taken = with_recommended(make_settings({"method": "freedrag"}), own)
     assert (settings.method, taken) == ("freedrag", {})
     # Who gives a loop's settings wants a loop, behind the start.
-    settings, taken = with_recommended(make_settings({"steps": 30}), {**own, "start": "warp"})
+    settings, taken = with_recommended(make_settings({"steps": 30}), own)
     assert (settings.method, settings.start, settings.steps) == ("gooddrag", "warp", 30)
     assert "repaint" not in taken
     settings, _ = with_recommended(make_settings({"start": "none"}), own)

@@ -34,7 +34,7 @@ def move_cells(latent: Tensor, moves: Sequence[tuple[np.ndarray, np.ndarray, np.
         cols, rows = places[..., 0], places[..., 1]
         inside = (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
         taken = inside & cells[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
-        result[0][:, taken] = latent[0][:, rows[taken], cols[taken]]
+        result[0][:, torch.from_numpy(taken)] = latent[0][:, rows[taken], cols[taken]]
     return result
 
 
@@ -100,5 +100,5 @@ def _fill_with_ground(latent: Tensor, empty: np.ndarray, avoid: np.ndarray, seed
     result = latent.clone()
     if len(rows) and empty.any():
         picked = np.random.default_rng(seed).integers(0, len(rows), int(empty.sum()))
-        result[0][:, empty] = latent[0][:, rows[picked], cols[picked]]
+        result[0][:, torch.from_numpy(empty)] = latent[0][:, rows[picked], cols[picked]]
     return result

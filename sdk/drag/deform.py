@@ -14,7 +14,11 @@ from ..settings import DragKind
 
 Kind = Literal["rigid", "similarity", "affine"]
 
-_FREE = {"rigid": 1, "similarity": 2, "affine": 3}  # handles whose targets a transform of the kind always meets
+_FREE: dict[Kind, int] = {
+    "rigid": 1,
+    "similarity": 2,
+    "affine": 3,
+}  # handles whose targets a transform of the kind always meets
 GRID = 8  # the map is computed on every eighth pixel and interpolated between them
 FALLOFF = 1.0  # alpha: weights are 1 / distance^(2 alpha)
 _TOLERANCE, _LEAST_TOLERANCE = 0.04, 1.5  # what a transform may miss the targets by: share of their spread, pixels
@@ -26,7 +30,10 @@ def transform_kind(handles: np.ndarray, targets: np.ndarray) -> Kind:
     handles, targets: (n, 2). Rigid is what objects do, so it is also the answer where no single transform fits; a
     similarity where all drags agree on another size, affine where three or more of them agree on a stretch or a shear.
     """
-    return next((kind for kind in _possible(handles) if _misses(handles, targets, kind) <= 1), "rigid")
+    for kind in _possible(handles):
+        if _misses(handles, targets, kind) <= 1:
+            return kind
+    return "rigid"
 
 
 def drag_kind(handles: np.ndarray, targets: np.ndarray) -> DragKind:
@@ -44,7 +51,7 @@ def fits_all(handles: np.ndarray, targets: np.ndarray, more_than_any: bool = Fal
 
     more_than_any: not where a transform of its kind would for whatever targets of so few handles.
     """
-    kinds = [kind for kind in _possible(handles) if not more_than_any or len(handles) > _FREE[kind]]
+    kinds: list[Kind] = [kind for kind in _possible(handles) if not more_than_any or len(handles) > _FREE[kind]]
     return any(_misses(handles, targets, kind) <= 1 for kind in kinds)
 
 
@@ -52,9 +59,9 @@ def _possible(handles: np.ndarray) -> tuple[Kind, ...]:
     """The transforms that so many handles can tell, simplest first."""
     if len(handles) < 2:
         return ("rigid",)
-    return (
-        ("rigid", "similarity", "affine") if len(handles) > 2 and _spans_a_plane(handles) else ("rigid", "similarity")
-    )
+    if len(handles) > 2 and _spans_a_plane(handles):
+        return ("rigid", "similarity", "affine")
+    return ("rigid", "similarity")
 
 
 def _misses(handles: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
@@ -79,21 +86,20 @@ def deform(
 
     weights: (m, n), by default 1 / distance^(2 FALLOFF). A single pair is a translation. Returns (m, 2) float64.
     """
-    if weights is None:
-        squares = np.square(points[:, None] - sources[None]).sum(-1)
-        weights = 1 / np.maximum(squares, 1e-8) ** FALLOFF
-    weights = weights / weights.sum(1, keepdims=True)
+    squares = np.square(points[:, None] - sources[None]).sum(-1)
+    near = 1 / np.maximum(squares, 1e-8) ** FALLOFF if weights is None else weights
+    shares = near / near.sum(1, keepdims=True)
     # Complex numbers turn and scale by one product; x is the real part.
     v, p, q = (array[..., 0] + 1j * array[..., 1] for array in (points, sources, goals))
-    centre_p, centre_q = weights @ p, weights @ q
+    centre_p, centre_q = shares @ p, shares @ q
     if len(sources) == 1:
         moved = v + (centre_q - centre_p)
     elif kind == "affine":
-        return _affine(points, sources, goals, weights)
+        return _affine(points, sources, goals, shares)
     else:
         about_p, about_q = p[None] - centre_p[:, None], q[None] - centre_q[:, None]
-        turn = (weights * about_p.conj() * about_q).sum(1)
-        size = np.abs(turn) if kind == "rigid" else (weights * np.abs(about_p) ** 2).sum(1)
+        turn = (shares * about_p.conj() * about_q).sum(1)
+        size = np.abs(turn) if kind == "rigid" else (shares * np.abs(about_p) ** 2).sum(1)
         # At a source all weight is its own: nothing is left to turn by, and nothing to be turned.
         turn = np.where(size > 1e-12, turn / np.maximum(size, 1e-12), 1)
         moved = centre_q + turn * (v - centre_p)

@@ -48,10 +48,10 @@ def compose(
         return _finished(part, None, original)
     here = original.numbers[box]
     share = np.ones(part.shape[:2], np.float32) if share is None else share
-    taken, kept = share, 1 - share
+    taken, left = share, 1 - share
     if old is not None and alpha is not None:  # a colour counts as far as it can be seen
-        taken, kept = taken * (alpha / np.float32(255)), kept * (old / np.float32(255))
-    weight = (taken / np.maximum(taken + kept, 1e-6))[..., None]
+        taken, left = taken * (alpha / np.float32(255)), left * (old / np.float32(255))
+    weight = (taken / np.maximum(taken + left, 1e-6))[..., None]
     mixed = np.clip(np.rint(here + weight * (part.astype(np.float32) - here)), 0, 255)
     numbers = original.numbers.copy()
     numbers[box] = np.where(weight > 0, mixed, here).astype(np.uint8)

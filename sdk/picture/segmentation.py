@@ -79,7 +79,8 @@ def mask_around(region: np.ndarray, drags: Sequence[Drag]) -> np.ndarray:
 def _grab(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # its colour models begin at random: equal pictures must give equal regions
-    cv2.grabCut(picture, labels, None, background, foreground, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    nowhere = (0, 0, 0, 0)  # a rectangle, which only another mode would read
+    cv2.grabCut(picture, labels, nowhere, background, foreground, ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
