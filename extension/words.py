@@ -58,6 +58,8 @@ def _outcome(job: Job) -> str:
     result = job.result
     left = np.mean([drag.distance_after for drag in result.drags])
     seconds = sum(result.timings.values())
+    if result.start is not None and not result.steps:
+        return f"Moved to where the handles should be, {seconds:.0f} s."
     return f"{ENDINGS[result.stopped]}: {left:.0f} px left after {result.steps} steps, {seconds:.0f} s."
 
 

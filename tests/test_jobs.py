@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -348,3 +349,19 @@ def test_a_full_queue_counts_bytes_too(jobs, host, monkeypatch):
 def test_what_is_too_much_or_no_text(jobs, asked, words):
     with pytest.raises(InputError, match=words):
         jobs.submit(picture(), asked)
+
+
+def test_an_edit_that_was_a_start_says_so_and_a_region_is_no_path(jobs):
+    from dragtext.extension.words import words
+    from dragtext.sdk.picture.masks import mask_to_uri
+
+    region = np.zeros((64, 80), bool)
+    region[20:40, 10:30] = True
+    asked = replace(request(method="warp"), region=mask_to_uri(region))
+    job = finished(jobs.submit(picture(), asked))
+    assert (job.state, job.result.region) == ("done", "given")
+    assert words(jobs, job).startswith("Moved to where the handles should be")
+    with pytest.raises(InputError, match="base64"):
+        jobs.submit(picture(), replace(asked, region="/etc/passwd"))
+    with pytest.raises(InputError, match="same size"):
+        jobs.submit(picture(), replace(asked, region=(mask_to_uri(np.ones((9, 9), bool)),)))
