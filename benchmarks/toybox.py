@@ -32,7 +32,7 @@ from dragtext.sdk.evaluation.suited import loop_settings
 from dragtext.sdk.evaluation.tasks import KINDS, DragTask, drag_task
 from dragtext.sdk.model.base import DiffusionModel
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
-from dragtext.sdk.picture.drawing import contact_sheet
+from dragtext.sdk.picture.drawing import strip
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.settings import Settings
 from PIL import Image
@@ -194,8 +194,10 @@ def own_settings(model: DiffusionModel, kinds: Sequence[str], count: int) -> tup
 
 
 def save_sheet(path: Path, pictures: Drawn, columns: int) -> None:
-    images, labels = zip(*pictures)
-    Image.fromarray(contact_sheet(images, labels, columns)).save(path)
+    rows = [strip(*zip(*pictures[first : first + columns])) for first in range(0, len(pictures), columns)]
+    widest = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 6), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    Image.fromarray(np.vstack(rows)).save(path)
 
 
 def main() -> None:
