@@ -33,6 +33,17 @@ FAST = ["--method", "dragdiffusion", "--steps", "3", "--lora-steps", "2", "--inf
 ALL_COMMANDS = {**app.COMMANDS, "ui": UI}
 
 
+@pytest.fixture(autouse=True)
+def _hangup_is_not_ignored():
+    """As if the tests were not begun under nohup, from which a child inherits that SIGHUP is ignored."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
     return str(write_diffusers_folder(tmp_path_factory.mktemp("model") / "tiny"))
