@@ -198,20 +198,25 @@ class Phases:
     def _begin(self, inverted: Tensor, regions: Regions) -> Generator[Progress, None, Tensor]:
         """The latent that the drag begins with: of the moved picture, or with its cells moved."""
         frame, settings = self._frame, self._settings
+
+        def ends(drags: Sequence[Drag]) -> tuple[np.ndarray, np.ndarray]:
+            return (
+                frame.to_working([drag.source for drag in drags]),
+                frame.to_working([drag.target for drag in drags]),
+            )
+
         self._start = start = warp_picture(self._loaded.visible, regions.moves)
         if settings.start == "warp":
             begin = yield from self._prepared.inverted(self.model, frame, self._times, settings, start.picture)
         elif settings.start == "cells":
             moves = []
             for region, drags in regions.moves:
-                ends = [frame.to_working([getattr(drag, end) for drag in drags]) for end in ("source", "target")]
-                moves.append((frame.region_to_working(region), *ends, transform_kind(*ends)))
+                here, there = ends(drags)
+                moves.append((frame.region_to_working(region), here, there, transform_kind(here, there)))
             begin = move_cells(inverted, moves, settings.seed)
         else:
-            drags = self._request.drags
-            ends = [frame.to_working([getattr(drag, end) for drag in drags]) for end in ("source", "target")]
             room = np.ones(frame.padded, bool) if self._mask is None else frame.region_to_working(self._mask > 0)
-            begin = move_field(inverted, room, ends[0], ends[1], settings.seed)
+            begin = move_field(inverted, room, *ends(self._request.drags), settings.seed)
         if settings.start_noise:
             revealed = frame.region_to_working(start.revealed)
             abar = alpha_bar(self.model, self._times.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -63,7 +63,7 @@ class _Shown:
 
 def demo_task(kind: str, figure: str, number: int) -> DragTask:
     """The task of a kind with the figure, `number` such tasks further on. A cat's ears are always raised."""
-    return next(task for index, task in enumerate(_tasks(kind, figure)) if index == number)
+    return next(islice(_tasks(kind, figure), number, None))
 
 
 def _tasks(kind: str, figure: str) -> Iterator[DragTask]:
