@@ -29,6 +29,11 @@ class Drag:
     def pins(self) -> bool:
         return self.source == self.target
 
+    @property
+    def length(self) -> float:
+        """Pixels from handle to target."""
+        return math.dist(self.source, self.target)
+
 
 def make_drags(
     drags: Any = None,
@@ -60,13 +65,13 @@ def make_drags(
         raise InputError("There are no drags; give at least one handle point and its target.")
     result = tuple(Drag(_point(source), _point(target)) for source, target in pairs)
     if all(drag.pins for drag in result):
-        raise InputError(f"Handle and target are both at {_show(result[0].source)}; move the target.")
+        raise InputError(f"Handle and target are both at {show(result[0].source)}; move the target.")
     given: dict[Point, Point] = {}
     for drag in result:
         target = given.setdefault(drag.source, drag.target)
         if target != drag.target:
             raise InputError(
-                f"The handle {_show(drag.source)} has two targets, {_show(target)} and {_show(drag.target)}; give each "
+                f"The handle {show(drag.source)} has two targets, {show(target)} and {show(drag.target)}; give each "
                 "handle one."
             )
     return result
@@ -119,7 +124,8 @@ def _point(item: Any) -> Point:
     return x, y
 
 
-def _show(point: Point) -> str:
+def show(point: Point) -> str:
+    """A point in a sentence."""
     return f"({point[0]:g}, {point[1]:g})"
 
 

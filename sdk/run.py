@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
@@ -28,7 +29,7 @@ from .model.identity import IdentityWeights
 from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
 from .model.taps import low_rank_adapter, replace_mid
-from .picture.composing import compose
+from .picture.composing import Kept, compose
 from .picture.placement import Placement
 from .picture.reading import LoadedImage
 from .prepared import Prepared
@@ -275,8 +276,15 @@ class Phases:
             alpha=self._loaded.alpha,
             mask=self._mask,
             profile=self._loaded.profile,
-            kept=None if self._start is None or self._settings.repaint == "mask" else self._start.kept,
+            kept=self._kept(),
         )
+
+    def _kept(self) -> Kept | None:
+        """What of the start needs no model. A start of cells has moved no pixels that could be kept."""
+        settings = self._settings
+        if self._start is None or settings.start != "warp" or settings.repaint == "mask":
+            return None
+        return self._start.kept
 
     def _outcome(
         self, problem: DragProblem, steps: list[Step], interrupted: bool, rendering: Rendering, image: Image.Image
@@ -345,10 +353,9 @@ def _as_progress(
 def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport, ...]:
     reports = []
     for drag, final in zip(drags, trajectory[-1]):
-        before = np.hypot(*np.subtract(drag.target, drag.source))
-        after = np.hypot(*np.subtract(drag.target, final))
         end = (float(final[0]), float(final[1]))
-        reports.append(DragReport(drag.source, drag.target, end, float(before), float(after)))
+        left = math.dist(drag.target, end)
+        reports.append(DragReport(drag.source, drag.target, end, drag.length, left))
     return tuple(reports)
 
 

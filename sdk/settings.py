@@ -125,7 +125,12 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     lora_lr: float | None = Field(default=None, gt=0, le=1, description="AdamW step size of the identity LoRA")
     lora_rank: int = Field(default=16, ge=1, le=256, description="rank of the identity LoRA")
     lora_batch: int = Field(default=4, ge=1, le=64, description="noised copies per training step of the LoRA")
-    seed: int = Field(default=42, ge=0, le=2**63 - 1, description="seed of the LoRA's noise, the only randomness")
+    seed: int = Field(
+        default=42,
+        ge=0,
+        le=2**63 - 1,
+        description="seed of all that is random: the LoRA's noise, and what fills a start of cells",
+    )
 
     def resolve(self) -> ResolvedSettings:
         """The same settings with the method's default wherever it has one and None was left."""

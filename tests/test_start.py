@@ -53,10 +53,23 @@ def test_every_method_begins_where_the_content_should_be(editor, mask, method):
 
 
 @pytest.mark.parametrize("start", ["cells", "field"])
-def test_starts_of_cells_need_no_second_encoding(editor, mask, start):
+def test_starts_of_cells_need_no_second_encoding(editor, mask, start, monkeypatch):
+    encoded = []
+    encode = editor.model.encode_image
+    monkeypatch.setattr(editor.model, "encode_image", lambda image: encoded.append(image) or encode(image))
     result = editor.drag(DRAG, mask=mask, method="warp", start=start, **FAST)
     assert not torch.equal(result.latent_before, result.latent_after)
-    assert "encode" in result.timings
+    assert len(encoded) == 1
+    editor.drag(DRAG, mask=mask, method="warp", start="warp", **FAST)
+    assert len(encoded) == 2
+
+
+@pytest.mark.parametrize("start", ["cells", "field"])
+def test_starts_of_cells_keep_no_moved_pixels(editor, mask, start):
+    asked = {"method": "warp", "start": start, **FAST}
+    revealed = editor.drag(DRAG, mask=mask, repaint="revealed", **asked)
+    everything = editor.drag(DRAG, mask=mask, repaint="mask", **asked)
+    assert np.array_equal(revealed.image, everything.image)
 
 
 def test_a_mere_start_keeps_what_it_moved(editor, mask, picture):

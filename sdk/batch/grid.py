@@ -79,10 +79,10 @@ def run_grid(
     grid = cells(axes, request.settings)
     rows: list[dict[str, Any]] = []
     ending: DragTextError | None = None
+    painted, fingerprint = None if mask is None else mask_to_uri(mask), editor.fingerprint
     for number, (varied, settings) in enumerate(grid):
         # The name knows everything that the picture depends on, so a changed request does not meet old results.
-        painted = None if mask is None else mask_to_uri(mask)
-        identity = replace(request, settings=settings, mask=painted).to_json() + editor.fingerprint
+        identity = replace(request, settings=settings, mask=painted).to_json() + fingerprint
         name = f"{number:03d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         row = _stored(folder, name)
         if row is None:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..picture.frame import LATENT_FACTOR
 from .deform import Kind, fetch_map
 
-CELL = 8  # pixels of the model's picture
 _TOUCHED = 0.15  # a cell belongs to a region that covers so much of it
 _ROOM = 4  # a region is grown by so many pixels first: its outline is half background
 
@@ -28,8 +28,7 @@ def move_cells(latent: Tensor, moves: Sequence[tuple[np.ndarray, np.ndarray, np.
     covered = [_cells(region, height, width) for region, *_ in moves]
     result = _fill_with_ground(latent, np.any(covered, axis=0), np.any(covered, axis=0), seed)
     for cells, (_, handles, targets, kind) in zip(covered, moves):
-        # In cells, whose centres lie on whole numbers.
-        here, there = (handles - (CELL - 1) / 2) / CELL, (targets - (CELL - 1) / 2) / CELL
+        here, there = _in_cells(handles), _in_cells(targets)
         places = np.rint(fetch_map((0, 0, height, width), here, there, kind)).astype(int)
         cols, rows = places[..., 0], places[..., 1]
         inside = (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
@@ -50,7 +49,7 @@ def move_field(latent: Tensor, mask: np.ndarray, handles: np.ndarray, targets: n
     rows, cols = np.nonzero(editable)
     if not len(rows):
         return latent.clone()
-    here, there = (handles - (CELL - 1) / 2) / CELL, (targets - (CELL - 1) / 2) / CELL
+    here, there = _in_cells(handles), _in_cells(targets)
     cells = np.stack([cols, rows], 1).astype(np.float64)
     centre = np.array([cols.min() + cols.max(), rows.min() + rows.max()]) / 2
     radius = max(1.0, np.hypot(cols.max() - cols.min(), rows.max() - rows.min()) / 2)
@@ -84,6 +83,11 @@ def fresh_noise(latent: Tensor, revealed: np.ndarray, share: float, alpha_bar: f
     noise = noise * (1 - alpha_bar) ** 0.5
     mixed = latent * (1 - share) + noise * (1 - (1 - share) ** 2) ** 0.5
     return torch.where(cells[None, None], mixed, latent)
+
+
+def _in_cells(points: np.ndarray) -> np.ndarray:
+    """(n, 2) pixels of the model's picture in cells, whose centres lie on whole numbers."""
+    return (points - (LATENT_FACTOR - 1) / 2) / LATENT_FACTOR
 
 
 def _cells(region: np.ndarray, height: int, width: int) -> np.ndarray:

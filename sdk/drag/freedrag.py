@@ -148,7 +148,8 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
         pending = problem.evaluate(x.in_graph(), text.in_graph())
         features = FeatureMap(pending[0].native.detach(), problem.grid)
         fresh = [sample(features, centre, radius) for centre in current]
-        loss_end = np.array([float((new - old).abs().mean()) for new, old in zip(fresh, templates)])
+        changes = torch.stack([(new - old).abs().mean() for new, old in zip(fresh, templates)])
+        loss_end = np.array(changes.tolist())  # one wait for the device, however many points
         if not np.isfinite(loss_end).all():
             yield Step(iteration, current, left, *good, diverged=True)
             return

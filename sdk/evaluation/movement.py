@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .drawing import draw_ground
-from .tasks import DragTask
+from .tasks import DragTask, middle_of
 
 _DIFFERENT = 70.0  # summed RGB difference from the ground that counts as a toy
 _SOLID = 0.25  # of a toy's area: a piece of what is left behind this large is a second figure
@@ -64,7 +64,7 @@ def _of_a_figure(task: DragTask, seen: np.ndarray) -> tuple[float, float, float,
     area = float(seen.sum() / task.after.sum())
     if not seen.any():
         return 0.0, overlap, left, area, False
-    way = np.array(_centroid(seen)) - _centroid(task.before)
+    way = np.array(middle_of(seen)) - middle_of(task.before)
     offset = np.array(task.offset)
     return float(way @ offset / (offset @ offset)), overlap, left, area, _has_second(seen, task.after)
 
@@ -93,8 +93,3 @@ def _of_a_part(task: DragTask, picture: np.ndarray) -> float:
         weight = cv2.warpAffine(covered, shift, size, flags=cv2.INTER_LINEAR)
         errors.append(float((np.abs(moved - picture).sum(2) * weight).sum() / weight.sum()))
     return float(shares[int(np.argmin(errors))])
-
-
-def _centroid(patch: np.ndarray) -> tuple[float, float]:
-    rows, cols = np.nonzero(patch)
-    return float(cols.mean()), float(rows.mean())

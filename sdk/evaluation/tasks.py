@@ -135,8 +135,8 @@ def _handles(scene: Scene, kind: str, mask: np.ndarray) -> list[tuple[float, flo
     if kind == "part":  # a cat has two ears
         names = movable_parts(toy.figure)
         pieces = [{"left ear"}, {"right ear"}] if toy.figure == "cat" else [set(names)]
-        return [_middle(toy_mask(scene, 0, piece)) for piece in pieces]
-    middle = np.array(_middle(mask))
+        return [middle_of(toy_mask(scene, 0, piece)) for piece in pieces]
+    middle = np.array(middle_of(mask))
     rows, cols = np.nonzero(mask)
     outermost = (np.argmin(cols), np.argmax(cols), np.argmin(rows), np.argmax(rows))
     inward = _INWARD_STRETCH if kind == "stretch" else _INWARD
@@ -146,7 +146,8 @@ def _handles(scene: Scene, kind: str, mask: np.ndarray) -> list[tuple[float, flo
     return [(float(x), float(y)) for x, y in points]
 
 
-def _middle(mask: np.ndarray) -> tuple[float, float]:
+def middle_of(mask: np.ndarray) -> tuple[float, float]:
+    """(x, y), the centroid of what is not 0."""
     rows, cols = np.nonzero(mask)
     return float(cols.mean()), float(rows.mean())
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 PredictionType = Literal["epsilon", "v_prediction"]
+Attention = Literal["sdpa", "xformers"]  # how a U-Net computes it
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,10 @@ class TextEmbedding:
     embedding: (1, 77, D) float32, last hidden state of the CLIP text encoder.
     content_length: rows [0, content_length) are the start token and the prompt's own tokens, the part that text
         regularisation protects; the end token and the padding after it are free (ALGORITHMS 6.1, "P").
-    truncated: the prompt was longer than 75 tokens and its end was cut off.
     """
 
     embedding: Tensor
     content_length: int
-    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class DiffusionModel(ABC):
 
     @abstractmethod
     def encode_text(self, prompt: str) -> TextEmbedding:
-        """Encode a prompt. Anything over 75 tokens is cut off (`truncated` says so); "" is allowed."""
+        """Encode a prompt. A model that reads 75 tokens cuts off the rest, with a warning; "" is allowed."""
 
     @abstractmethod
     def encode_image(self, image: Tensor) -> LatentDistribution:

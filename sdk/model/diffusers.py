@@ -7,19 +7,19 @@ import importlib.util
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
-from .base import DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
+from .base import Attention, DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
+from .checkpoint import LATENT_SCALE
 from .convolution import fast_convolutions
 from .weights import Samples, sample
 
 logger = logging.getLogger(__name__)
 
-Attention = Literal["sdpa", "xformers"]
 PROMPT_TOKENS = 75
 TEXT_LENGTH = PROMPT_TOKENS + 2
 
@@ -71,7 +71,7 @@ class DiffusersModel(DiffusionModel):
         self.tokenizer = tokenizer
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)
         self.prediction_type = prediction_type
-        self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or 0.18215)
+        self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or LATENT_SCALE)
         self.native_resolution = 8 * int(getattr(unet.config, "sample_size", None) or 64)
         self.name = name
         first, second, third, last = (DecoderStage(block, (block,)) for block in unet.up_blocks)
@@ -101,7 +101,7 @@ class DiffusersModel(DiffusionModel):
         # Counted without the special tokens: an end token that somebody typed into the prompt is content, and
         # the real end of a full prompt sits at position 76.
         count = len(self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
-        if truncated := count > PROMPT_TOKENS:
+        if count > PROMPT_TOKENS:
             logger.warning(
                 "The prompt has %d tokens; the last %d were cut off, CLIP reads %d.",
                 count,
@@ -112,7 +112,7 @@ class DiffusersModel(DiffusionModel):
             prompt, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         embedding = self.text_encoder(ids.to(self.device))[0].float()  # (1, 77, D)
-        return TextEmbedding(embedding, 1 + min(count, PROMPT_TOKENS), truncated)
+        return TextEmbedding(embedding, 1 + min(count, PROMPT_TOKENS))
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .checkpoint import LATENT_SCALE
 from .diffusers import scaled_linear_alphas
 from .keys import CLIP_PREFIX, HEADS_KEY, clip_names, unet_names, vae_names
 from .recommended import recommended_file
@@ -21,7 +22,6 @@ from .widen import (
     AUTOENCODER_LAYERS,
     CLIP_L,
     GROUPS,
-    LATENT_SCALE,
     UNET_HEADS,
     UNET_WIDTH,
     clip_l,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from ..errors import DragTextError, InputError, ModelError, NotEnoughMemoryError
-from .base import PredictionType
+from .base import Attention, PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
@@ -29,7 +29,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "bf16": torch.bfloat16,
 }
-PREDICTION_TYPES = ("epsilon", "v_prediction")
+PREDICTION_TYPES = get_args(PredictionType)
 
 
 def load_model(
@@ -63,7 +63,7 @@ def load_model(
     if prediction_type not in (None, *PREDICTION_TYPES):
         msg = f"`prediction_type` is {prediction_type!r}, but must be one of {', '.join(PREDICTION_TYPES)}."
         raise InputError(msg)
-    if attention not in ("sdpa", "xformers"):
+    if attention not in get_args(Attention):
         msg = f"`attention` is {attention!r}, but must be 'sdpa' or 'xformers'."
         raise InputError(msg)
     path, name = _find(EMBEDDED if source is None else source, "model")

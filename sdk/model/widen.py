@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .checkpoint import LATENT_SCALE
 
 GROUPS = 32  # of every normalisation in the original code, where it is no parameter
-LATENT_SCALE = 0.18215
 CLIP_L = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
 UNET_WIDTH, UNET_HEADS = 320, 8
 AUTOENCODER_WIDTHS, AUTOENCODER_LAYERS = [128, 256, 512, 512], 2

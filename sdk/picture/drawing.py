@@ -55,11 +55,10 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def contact_sheet(images: Sequence[np.ndarray], labels: Sequence[str], columns: int) -> np.ndarray:
-    """The first image in a row of its own, the others `columns` to a row, under their labels, as thumbnails."""
-    small = [thumbnail(image) for image in images]
-    rows = [strip(small[:1], labels[:1])]
-    for first in range(1, len(small), columns):
-        rows.append(strip(small[first : first + columns], labels[first : first + columns]))
+    """The first image in a row of its own, the others `columns` to a row, under their labels."""
+    rows = [strip(images[:1], labels[:1])]
+    for first in range(1, len(images), columns):
+        rows.append(strip(images[first : first + columns], labels[first : first + columns]))
     widest = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 6), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
 

@@ -251,9 +251,7 @@ class Frame:
         last = np.array(self.grid, dtype=np.float64) - 1
 
         def convert(points: Sequence[Point]) -> np.ndarray:
-            (top, left, _, _), (down, across) = self.box, self.scale
-            working = [((x - left) * across, (y - top) * down) for x, y in points]
-            return np.minimum(points_to_grid(working, self.padded, self.grid), last)
+            return np.minimum(points_to_grid(self.to_working(points), self.padded, self.grid), last)
 
         return convert([d.source for d in drags]), convert([d.target for d in drags])
 

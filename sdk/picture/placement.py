@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import InputError
-from ..request import Drag, Point
+from ..request import Drag, Point, show
 from ..settings import ResolvedSettings, Settings, as_dict
 from .frame import Frame, box_around
 from .masks import SENSIBLE_SHARE
@@ -86,7 +86,7 @@ def place(
     reach = _reach(settings) * frame.pixels_per_cell
     moving = sum(not drag.pins for drag in drags)
     if short and len(short) == moving:
-        longest = max(short, key=_length)
+        longest = max(short, key=lambda drag: drag.length)
         way = ", or use crop='auto' (--crop auto)" if helps else ""
         raise InputError(
             f"{_apart(longest)}, and at this working size a point within {reach:.3g} px of its target counts as "
@@ -152,14 +152,5 @@ def _inside(mask: np.ndarray, point: Point) -> bool:
     return bool(mask[row, col])
 
 
-def _length(drag: Drag) -> float:
-    return float(np.hypot(*np.subtract(drag.target, drag.source)))
-
-
 def _apart(drag: Drag) -> str:
-    return f"The handle {show(drag.source)} and its target {show(drag.target)} are {_length(drag):.3g} px apart"
-
-
-def show(point: Point) -> str:
-    """A point in a sentence."""
-    return f"({point[0]:g}, {point[1]:g})"
+    return f"The handle {show(drag.source)} and its target {show(drag.target)} are {drag.length:.3g} px apart"
