@@ -75,13 +75,13 @@ def reconstructions(model: DiffusionModel, count: int) -> tuple[dict[str, float]
         scene = make_scene(FIRST_UNSEEN_SEED + number)
         image = draw_scene(scene)
         latent = model.encode_image(FRAME.image_to_model(image).to(model.device)).mean
-        through = FRAME.image_from_model(model.decode(latent))
+        through = FRAME.part_from_model(model.decode(latent))
         text = model.encode_text(scene.describe(pose=True)).embedding
         for level in invert(model, times, latent, text):
             latent = level
         for timestep in times.timesteps:
             latent = ddim_step(model, times, model.predict(latent, timestep, text), latent, timestep)
-        back = FRAME.image_from_model(model.decode(latent))
+        back = FRAME.part_from_model(model.decode(latent))
         toys = np.any([toy_mask(scene, k) for k in range(len(scene.toys))], axis=0).astype(np.uint8)
         inside = cv2.dilate(toys, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))) > 0  # as a mask is painted
         values = (psnr(image, through), psnr(image, back), psnr(image, back, inside))
@@ -108,7 +108,7 @@ def prompts(model: DiffusionModel, count: int) -> tuple[float, Drawn]:
             given, without = model.predict(latent.expand(2, -1, -1, -1), timestep, words).chunk(2)
             guided = without + GUIDANCE * (given - without)
             latent = ddim_step(model, times, guided, latent, timestep)
-        image = FRAME.image_from_model(model.decode(latent))
+        image = FRAME.part_from_model(model.decode(latent))
         (toy,) = scene.toys
         seen = recognise(image)
         right += seen == (toy.colour, toy.figure)

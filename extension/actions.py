@@ -15,7 +15,7 @@ from PIL import Image
 from ..sdk.errors import DragTextError, InputError
 from ..sdk.model import cache
 from ..sdk.picture.files import METADATA_KEY
-from ..sdk.picture.masks import load_mask
+from ..sdk.picture.masks import from_uri, load_mask
 from ..sdk.picture.reading import load_image, open_picture, to_pil
 from ..sdk.request import Request
 from ..sdk.settings import as_dict, catalogue, make_settings
@@ -195,18 +195,9 @@ def _mask_of(found: Reading, note: str) -> tuple[Any, str]:
     if not text.startswith("data:"):
         raise InputError("The mask of this request is a file; put it into the box for the mask.")
     with DECODING:
-        width, height = open_picture(_mask_bytes(text), "mask").size
-        mask = load_mask(text, (height, width))
+        opened = open_picture(from_uri(text), "mask")
+        mask = load_mask(opened, opened.size[::-1])
     return Image.fromarray(mask).convert("L"), f" and mask{note}"
-
-
-def _mask_bytes(uri: str) -> bytes:
-    import base64
-
-    try:
-        return base64.b64decode(uri.partition(",")[2], validate=True)
-    except ValueError:
-        raise InputError("The mask is not valid base64.") from None
 
 
 def _opened(picture: Picture) -> Image.Image:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from fastapi.responses import JSONResponse
 
 from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
-from .editing import png_file, records_of
+from .editing import records_of
 from .job import EditJob, Job
 from .limits import sentence
-from .pictures import UnknownPictureError
+from .pictures import UnknownPictureError, png_file
 from .queue import (
     ClosedError,
     DuplicateJobError,
@@ -71,7 +70,7 @@ def outcome(job: Job) -> dict[str, Any]:
     return {
         "image": in_base64(picture_file(job)),
         "infotext": job.infotext,
-        "request": json.loads(result.request.to_json()),
+        "request": result.request.to_data(),
         "v": list(job.v),
         "report": result.report(),
         "trajectory": result.trajectory.tolist(),

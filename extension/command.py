@@ -14,6 +14,7 @@ from ..sdk.command.app import main as run_command
 from ..sdk.errors import InputError
 
 UI = Home("dragtext.extension.command", "ui", "Open the drag tab in a browser, without a WebUI.")
+SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 
 
 def ui(
@@ -84,7 +85,9 @@ def _options(texts: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--option {text} is not NAME=VALUE with one of: {', '.join(BY_NAME)}.")
         default = BY_NAME[name].default
         try:
-            chosen[name] = value.lower() in ("1", "true", "on") if isinstance(default, bool) else type(default)(value)
+            chosen[name] = SWITCH[value.lower()] if isinstance(default, bool) else type(default)(value)
+        except KeyError:
+            raise InputError(f"--option {name} is {value!r}; it must be on or off.") from None
         except ValueError:
             raise InputError(f"--option {name} is {value!r}; it must be a whole number.") from None
     return chosen

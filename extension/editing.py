@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 from collections import OrderedDict
@@ -198,19 +197,6 @@ def _made_from(job: Job) -> EditResult:
     if not isinstance(edit, EditJob) or edit.result is None:
         raise InputError("This job has no result.")
     return edit.result
-
-
-def png_file(picture: Image.Image, infotext: str, records: dict[str, str]) -> bytes:
-    """A PNG file with its infotext and records."""
-    from PIL.PngImagePlugin import PngInfo
-
-    information = PngInfo()
-    information.add_itxt("parameters", infotext)
-    for name, text in records.items():
-        information.add_itxt(name, text)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=information)
-    return buffer.getvalue()
 
 
 def explained(error: BaseException) -> DragTextError:

@@ -92,13 +92,13 @@ class Estimate:
         return max(0.0, value - (self.clock() - time_shown))
 
     def _expected(self, now: float) -> float | None:
-        this = self._drag() if self._phase == "drag" else self._units(self._samples)
+        this = self._drag() if self._phase == "drag" else self._units()
         later = self._later(ORDER[ORDER.index(self._phase) + 1 :] if self._phase in ORDER else ())
         return None if this is None or later is None else this + later
 
-    def _units(self, samples: list[tuple[float, int, float]]) -> float | None:
+    def _units(self) -> float | None:
         """Seconds for what is left of a phase whose end is known."""
-        (start, first, _), (now, done, _) = samples[0], samples[-1]
+        (start, first, _), (now, done, _) = self._samples[0], self._samples[-1]
         if done <= first:
             return None
         return (now - start) / (done - first) * max(0, self._total - done)
@@ -117,7 +117,7 @@ class Estimate:
             trust = number / (number + 2 * FEWEST)  # earlier edits say more than one's own first steps
             per_distance = trust * own + (1 - trust) * known
         arrival = None if per_distance is None else left * per_distance
-        guesses = [guess for guess in (self._units(self._samples), arrival) if guess is not None]
+        guesses = [guess for guess in (self._units(), arrival) if guess is not None]
         return min(guesses, default=None)
 
     def _later(self, phases: Iterable[str]) -> float | None:

@@ -1,4 +1,7 @@
-"""Uploaded pictures: kept as the files that came, under an id, within a budget. Decoded only to be looked at."""
+"""Uploaded pictures: kept as the files that came, under an id, within a budget. Decoded only to be looked at.
+
+Also the PNG files that results are handed out as.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,3 +108,16 @@ class Pictures:
         if picture is None:
             raise UnknownPictureError("This picture was uploaded too long ago or never; upload it again.")
         return picture
+
+
+def png_file(picture: Image.Image, infotext: str, records: Mapping[str, str]) -> bytes:
+    """A PNG file with its infotext and records."""
+    from PIL.PngImagePlugin import PngInfo
+
+    information = PngInfo()
+    information.add_itxt("parameters", infotext)
+    for name, text in records.items():
+        information.add_itxt(name, text)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=information)
+    return buffer.getvalue()

@@ -8,7 +8,6 @@ taken as a path, nothing is parsed or decoded on the event loop, and no thread w
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -164,7 +163,7 @@ def add_edits(routes: Routes) -> None:
         owner = routes.owner(request)
 
         def submit() -> EditJob:
-            asked = EditRequest.from_json(json.dumps(fields))
+            asked = EditRequest.from_data(fields)
             source = image if image is not None else jobs.pictures.get(str(known))
             return jobs.submit(source, asked, mask, save=save, identifier=identifier, owner=owner)
 

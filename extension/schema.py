@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..sdk.render.rendering import LIMIT
 from ..sdk.settings import catalogue
 from .limits import MAX_DRAGS, MAX_PROMPT
 
@@ -11,7 +12,6 @@ POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems"
 NULLABLE_NUMBER = {"type": ["number", "null"]}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
-JPEG = {**NULLABLE_TEXT, "description": "JPEG in base64"}
 FILES = ("application/octet-stream", "image/png", "image/jpeg", "image/webp")
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
@@ -100,7 +100,7 @@ def job_schema() -> dict[str, Any]:
         "eta": {**NULLABLE_NUMBER, "description": "seconds left of the edit, as far as can be told"},
         "points": {"type": "array", "items": POINT, "description": "where the handles are, (x, y) pixels"},
         "preview_version": {"type": "integer", "description": "grows with every new preview; 0 is none yet"},
-        "preview": {**JPEG, "description": "JPEG in base64, if asked for and newer than `seen`"},
+        "preview": {**NULLABLE_TEXT, "description": "JPEG in base64, if asked for and newer than `seen`"},
         "error": {"anyOf": [error, {"type": "null"}]},
         "saved": {**NULLABLE_TEXT, "description": "file name of the saved picture"},
         "note": {"type": "string", "description": "what else there is to say"},
@@ -119,15 +119,16 @@ def result_schema() -> dict[str, Any]:
         "image": {"type": "string", "description": "PNG in base64, of exactly the picture's size"},
         "infotext": {"type": "string"},
         "request": {"type": "object", "description": "what creates this edit again, but for the image"},
+        "v": {"type": "array", "items": {"type": "number"}, "description": "the point it shows: of image and text"},
         "report": {"type": "object"},
         "trajectory": {"type": "array", "items": {"type": "array", "items": POINT}},
     }
-    return _object(properties, ["image", "infotext", "request", "report", "trajectory"])
+    return _object(properties, ["image", "infotext", "request", "v", "report", "trajectory"])
 
 
 def render_schema() -> dict[str, Any]:
     """JSON Schema of a rendering at another point of the way."""
-    v = {"type": "number", "minimum": -100, "maximum": 100}
+    v = {"type": "number", "minimum": -LIMIT, "maximum": LIMIT}
     properties = {
         "v": {**v, "description": "0 the original, 1 the edit, beyond 1 more"},
         "text": {**v, "type": ["number", "null"], "description": "another v for the text embedding alone"},

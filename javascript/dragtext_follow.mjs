@@ -1,6 +1,6 @@
 // Following a job to its end by asking for its state now and then. No work at import.
 
-export const ACTIVE = ["queued", "running"];
+const ACTIVE = ["queued", "running"];
 const OFTEN = 500; // milliseconds between questions
 const SELDOM = 3000; // where nobody looks
 const PATIENCE = 90000; // of a server that does not answer, for example while it is reloaded

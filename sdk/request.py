@@ -144,15 +144,17 @@ class Request:
     region: str | tuple[str, ...] | None = None
 
     def to_json(self) -> str:
-        return json.dumps(
-            {
-                "prompt": self.prompt,
-                "drags": [[list(d.source), list(d.target)] for d in self.drags],
-                "mask": self.mask,
-                **({} if self.region is None else {"region": self.region}),
-                "settings": as_dict(self.settings),
-            }
-        )
+        return json.dumps(self.to_data())
+
+    def to_data(self) -> dict[str, Any]:
+        """What `from_data` reads."""
+        return {
+            "prompt": self.prompt,
+            "drags": [[list(d.source), list(d.target)] for d in self.drags],
+            "mask": self.mask,
+            **({} if self.region is None else {"region": self.region}),
+            "settings": as_dict(self.settings),
+        }
 
     @classmethod
     def from_json(cls, text: str) -> Request:

@@ -129,7 +129,7 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         default=42,
         ge=0,
         le=2**63 - 1,
-        description="seed of all that is random: the LoRA's noise, and what fills a start of cells",
+        description="seed of all that is random: the LoRA's noise, start_noise, what fills a start of cells",
     )
 
     def resolve(self) -> ResolvedSettings:

@@ -39,7 +39,7 @@ def test_image_round_trip_is_exact_in_size_and_content(height, width, multiple):
     assert (model_image.shape[2] - height) < max(multiple, 64)
     assert model_image.min() >= -1
     assert model_image.max() <= 1
-    back = frame.image_from_model(model_image / 2 + 0.5)
+    back = frame.part_from_model(model_image / 2 + 0.5)
     assert back.shape == rgb.shape
     assert np.abs(back.astype(int) - rgb).max() <= 1
 

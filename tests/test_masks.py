@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from dragtext import sdk
+from dragtext.sdk.picture.composing import compose
 from dragtext.sdk.picture.frame import Frame, mask_to_latent
 from dragtext.sdk.picture.masks import load_mask
 from dragtext.sdk.picture.placement import place
+from dragtext.sdk.picture.reading import LoadedImage
 from dragtext.sdk.request import Drag, make_drags
 from dragtext.sdk.settings import make_settings
 from PIL import Image
@@ -279,7 +281,8 @@ def test_the_seam_at_the_mask_is_soft_and_narrow():
     flat = np.full((128, 128, 3), 100, np.uint8)
     mask = np.zeros((128, 128), bool)
     mask[40:90, 40:90] = True
-    pasted = Frame.of(128, 128).image_from_model(torch.full((1, 3, 128, 128), 180.5 / 255), flat, mask)[..., 0]
+    image = torch.full((1, 3, 128, 128), 180.5 / 255)
+    pasted = np.array(compose(image, Frame.of(128, 128), LoadedImage(flat, None), mask))[..., 0]
     assert (pasted[44:86, 44:86] == 180).all()
     assert (pasted[~mask] == 100).all()
     profile = pasted[60].astype(int)

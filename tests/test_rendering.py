@@ -11,7 +11,9 @@ import torch
 from dragtext import sdk
 from dragtext.sdk.drag import LOOPS
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
+from dragtext.sdk.picture.composing import compose
 from dragtext.sdk.picture.frame import Frame, box_around
+from dragtext.sdk.picture.reading import LoadedImage
 from dragtext.sdk.request import Drag
 from PIL import Image
 
@@ -53,7 +55,7 @@ def test_v_0_is_the_plain_reconstruction_and_v_1_the_result(results, method, mod
     with torch.no_grad():
         for timestep in times.timesteps:
             latent = ddim_step(model, times, model.predict(latent, timestep, text), latent, timestep)
-    plain = frame.image_from_model(model.decode(latent))
+    plain = frame.part_from_model(model.decode(latent))
     assert levels(result.at(0), plain) <= 1
     assert levels(result.image, plain) > 3
 
@@ -201,7 +203,7 @@ def test_the_seam_of_a_crop_is_soft(model):
     """A flat picture and a flat edit of another colour: the pasted values never jump by more than a few levels."""
     flat = np.full((300, 300, 3), 100, np.uint8)
     frame = Frame.of(300, 300, box=(80, 90, 200, 210))
-    pasted = frame.image_from_model(torch.full((1, 3, *frame.padded), 160 / 255), flat)
+    pasted = np.array(compose(torch.full((1, 3, *frame.padded), 160 / 255), frame, LoadedImage(flat, None), None))
     assert np.abs(np.diff(pasted.astype(int), axis=0)).max() <= 12
     assert np.abs(np.diff(pasted.astype(int), axis=1)).max() <= 12
     assert pasted[140, 150, 0] in (159, 160)

@@ -97,14 +97,14 @@ def test_a_short_drag_in_a_crop_is_dragged(model):
     assert np.array_equal(np.array(result.image)[:300], image[:300])
 
 
-@pytest.mark.parametrize("method", LOOPS)
+@pytest.mark.parametrize("method", [m for m in LOOPS if m != "freedrag"])  # which looks after its updates
 def test_no_step_is_no_success(method, model, monkeypatch):
     """Whatever a loop says at its first look."""
     real = DragProblem.active
     monkeypatch.setattr(DragProblem, "active", lambda self, left: real(self, left) & False)
     editor = sdk.Editor(model, np.full((70, 93, 3), 99, np.uint8))
     result = editor.drag([((20, 20), (60, 50))], **{**FAST, "method": method, "drag_levels": 1, "tracks_per_level": 1})
-    assert result.steps or (not result.reached and result.stopped == "stuck")
+    assert (result.steps, result.reached, result.stopped) == (0, False, "stuck")
 
 
 def test_freedrag_needs_only_a_way_to_go(model):

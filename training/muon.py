@@ -40,10 +40,10 @@ class Muon(torch.optim.Optimizer):
         self._shapes: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
         for parameter in self.param_groups[0]["params"]:
             self._shapes[(parameter.shape[0], parameter[0].numel())].append(parameter)
-        for shape, (first, *_) in ((shape, group) for shape, group in self._shapes.items()):
+        for shape, group in self._shapes.items():
             # Kept with the first of them, so that a checkpoint of the optimiser holds it.
-            average = torch.zeros(len(self._shapes[shape]), *shape, device=first.device)
-            self.state[first]["average"] = average
+            average = torch.zeros(len(group), *shape, device=group[0].device)
+            self.state[group[0]]["average"] = average
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -55,7 +55,8 @@ def train_unet(
     precision: torch.dtype,
     path: Path | None = None,
 ) -> tuple[nn.ModuleDict, list[tuple[int, float, float]], dict[str, int]]:
-    """Train "unet" and "text" together. Returns averaged weights, the curve of the loss, and scenes seen by kind."""
+    """Train "unet" and "text" together. Returns averaged weights, the curve of the loss, and the scenes seen by
+    kind since this start."""
     device = next(network.parameters()).device
     run = Run(path, "unet", network, make_optimisers(network, recipe.lr, recipe.lr / 3), length, recipe.keep)
     alphas = cumulative_alphas().to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class LdmModel(DiffusionModel):
     """The SDK's view of an ldm `LatentDiffusion`. Nothing is copied; the host's own modules compute.
 
     model: `shared.sd_model`; autocast, without_autocast: the host's functions of these names; device, dtype: of the
-    U-Net; fingerprint: of everything that decides its output; prompt_text: what of a prompt is encoded.
+    U-Net; fingerprint: of everything that decides its output; text: what of the edit's prompt is encoded.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class LdmModel(DiffusionModel):
         without_autocast: Any,
         fingerprint: str,
         name: str,
-        prompt_text: Callable[[str], str],
+        text: str,
     ) -> None:
         self._model = model
         self._autocast, self._without_autocast = autocast, without_autocast
         self._vae_dtype = vae_dtype
-        self._prompt_text = prompt_text
+        self._text = text
         self.unet: nn.Module = model.model.diffusion_model
         self.layout = original_layout(self.unet)
         self.device, self.dtype = device, dtype
@@ -78,7 +78,7 @@ class LdmModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_text(self, prompt: str) -> TextEmbedding:
-        text = self._prompt_text(prompt)
+        text = self._text  # what is left of `prompt` where the host has taken extra networks out
         encoder = self._model.cond_stage_model
         with self._autocast():
             embedding = self._model.get_learned_conditioning([text])
@@ -146,7 +146,7 @@ class A1111(WebUI):
                     without_autocast=devices.without_autocast,
                     fingerprint=_fingerprint(sd_model, text),
                     name=Path(sd_model.sd_checkpoint_info.filename).stem,
-                    prompt_text=lambda _prompt: text,
+                    text=text,
                 )
                 model.recommended = read_recommended(Path(sd_model.sd_checkpoint_info.filename))
                 yield model

@@ -41,10 +41,8 @@ class ForgeModel(DiffusionModel):
     that its graph will need.
     """
 
-    def __init__(
-        self, engine: Any, *, load: Callable[[float], None], fingerprint: str, name: str, prompt_text: Callable
-    ) -> None:
-        self._engine, self._load, self._prompt_text = engine, load, prompt_text
+    def __init__(self, engine: Any, *, load: Callable[[float], None], fingerprint: str, name: str, text: str) -> None:
+        self._engine, self._load, self._text = engine, load, text
         self._ready_for = 0.0
         objects = engine.forge_objects
         self._kmodel = objects.unet.model
@@ -79,7 +77,7 @@ class ForgeModel(DiffusionModel):
     def encode_text(self, prompt: str) -> TextEmbedding:
         from modules import shared
 
-        text = self._prompt_text(prompt)
+        text = self._text  # what is left of `prompt` where the host has taken extra networks out
         engine = self._engine
         processor = engine.text_processing_engine
         before = processor.clip_skip
@@ -195,7 +193,7 @@ class Forge(WebUI):
                     load=load,
                     fingerprint=_fingerprint(engine, patcher, text),
                     name=Path(engine.filename).stem,
-                    prompt_text=lambda _prompt: text,
+                    text=text,
                 )
                 model.recommended = read_recommended(Path(engine.filename))
                 yield model

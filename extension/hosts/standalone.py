@@ -15,6 +15,7 @@ from ...sdk.model.base import DiffusionModel
 from ...sdk.model.load import load_model
 from ...sdk.picture.files import write_atomically
 from ..options import BY_NAME
+from ..pictures import png_file
 from .base import Accounts, Host, Notice
 from .preparation import gradients_allowed
 
@@ -68,18 +69,13 @@ class Standalone(Host):
     ) -> Path | None:
         if not self.option("save"):
             return None
-        from PIL.PngImagePlugin import PngInfo
-
         folder = Path(self.option("output_folder") or self._output) / date.today().isoformat()
         folder.mkdir(parents=True, exist_ok=True)
         numbers = (path.stem.partition("-")[0] for path in folder.glob("[0-9]*-*.png"))
         taken = [int(number) for number in numbers if number.isdecimal()]
         path = folder / f"{max(taken, default=-1) + 1:05d}-{seed}.png"
-        information = PngInfo()
-        information.add_itxt("parameters", infotext)
-        for key, text in records.items():
-            information.add_itxt(key, text)
-        return write_atomically(path, lambda temporary: picture.save(temporary, "PNG", pnginfo=information))
+        data = png_file(picture, infotext, records)  # in memory first: Pillow does not notice a full disk
+        return write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
     def option(self, name: str) -> Any:
         return self._options.get(name, BY_NAME[name].default)

@@ -140,25 +140,6 @@ class Frame:
         part = (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
         return part if self.work == self.box_size else _resize(part, self.box_size)
 
-    def image_from_model(
-        self, image: Tensor, original: np.ndarray | None = None, mask: np.ndarray | None = None
-    ) -> np.ndarray:
-        """(1, 3, H', W') in [0, 1] to HxWx3 uint8.
-
-        Without `original`, what was worked on as it is. With it (H, W, 3), pasted into that with soft edges: a box that
-        is part of the picture, and with `mask` only where that allows a change. All else keeps its bytes.
-        """
-        part = self.part_from_model(image)
-        share = None if original is None else self.share(mask)
-        if original is None or share is None:
-            return part
-        top, left, bottom, right = self.box
-        here = original[top:bottom, left:right]
-        mixed = np.clip(np.rint(here + share[..., None] * (part.astype(np.float32) - here)), 0, 255)
-        result = original.copy()
-        result[top:bottom, left:right] = np.where(share[..., None] > 0, mixed, here).astype(np.uint8)
-        return result
-
     def share(self, mask: np.ndarray | None) -> np.ndarray | None:
         """(height, width) of the box, float32 0..1: how much of the edited picture is taken; None is all of it.
 

@@ -89,7 +89,7 @@ def _of_array(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _of_picture(source: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
     if isinstance(source, str) and source.startswith("data:"):
-        source = _from_uri(source)
+        source = from_uri(source)
 
     def check(width: int, height: int) -> None:
         if (height, width) not in (tuple(size), tuple(size)[::-1]):  # EXIF may turn it
@@ -137,7 +137,8 @@ def _other_size(width: int, height: int, size: tuple[int, int]) -> InputError:
     )
 
 
-def _from_uri(uri: str) -> bytes:
+def from_uri(uri: str) -> bytes:
+    """The file that a `data:` URI of a mask holds."""
     if not uri.startswith(URI_PREFIX):
         raise InputError(f"A mask in text form must begin with {URI_PREFIX}")
     try:

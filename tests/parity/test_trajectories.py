@@ -141,7 +141,7 @@ def check_image(problem, last, case, data):
     )
     (image,) = rendering._render([(1.0, 1.0)])
     assert np.abs(image[0].numpy() - data["image_float"]).mean() < 1e-4
-    levels = np.abs(frame.image_from_model(image).astype(int) - data["image_u8"].astype(int))
+    levels = np.abs(frame.part_from_model(image).astype(int) - data["image_u8"].astype(int))
     assert (levels <= 1).mean() >= 0.99
 
 

@@ -18,9 +18,9 @@ pytest.importorskip("gradio", reason="gradio is not installed; see constraints-g
 
 from dragtext.extension import actions, form, layout, points, words
 from dragtext.extension.actions import KEEP
-from dragtext.extension.editing import png_file, records_of
+from dragtext.extension.editing import records_of
 from dragtext.extension.job import EditJob
-from dragtext.extension.pictures import png_of
+from dragtext.extension.pictures import png_file, png_of
 
 PAGE, OTHER = "a" * 32, "b" * 32
 LINE = "20,30 -> 50,30"
