@@ -196,7 +196,7 @@ def _mask_of(found: Reading, note: str) -> tuple[Any, str]:
         raise InputError("The mask of this request is a file; put it into the box for the mask.")
     with DECODING:
         opened = open_picture(from_uri(text), "mask")
-        mask = load_mask(opened, opened.size[::-1])
+        mask = load_mask(opened, (opened.height, opened.width))
     return Image.fromarray(mask).convert("L"), f" and mask{note}"
 
 

@@ -29,7 +29,7 @@ def grid_size(height: int, width: int) -> tuple[int, int]:
     return int(0.5 * height), int(0.5 * width)
 
 
-def points_to_grid(points_xy: Sequence[Point], size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+def points_to_grid(points_xy: Sequence[Point] | np.ndarray, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
     """(x, y) pixels of an image of `size` (height, width) to (n, 2) float64 whole (row, col) of `grid`.
 
     Computed in float32 and rounded half to even, as the published code does (ALGORITHMS 1.1.4).
