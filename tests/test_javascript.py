@@ -14,8 +14,9 @@ NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(not NODE, reason="node is not installed")
 
 
-def test_the_modules():
-    done = subprocess.run([NODE, "--test", TESTS / "javascript.test.mjs"], capture_output=True, text=True, timeout=120)
+@pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.mjs")), ids=lambda path: path.name)
+def test_the_modules(path):
+    done = subprocess.run([NODE, "--test", path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
