@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -17,9 +16,10 @@ from ..drag.regions import choose_regions
 from ..drag.start import warp_picture
 from ..editor import Editor, OnProgress
 from ..errors import InputError, InterruptedEditError
+from ..evaluation.examples import Example, examples
 from ..evaluation.movement import Movement, measure
 from ..evaluation.suited import loop_settings
-from ..evaluation.tasks import DragTask, drag_task
+from ..evaluation.tasks import DragTask
 from ..model.base import DiffusionModel
 from ..model.load import load_model
 from ..picture.drawing import draw_instruction, save_animation, strip
@@ -31,13 +31,6 @@ from .arguments import JsonOption, QuietOption
 from .console import ProgressBars, put, put_json, say
 from .stopping import interruptible
 
-# What is shown: a kind of drag, the figure, and what is said of it.
-SHOWN = (
-    ("move", "duck", "a duck moved"),
-    ("part", "cat", "a cat's ears raised"),
-    ("rotate", "fish", "a fish turned"),
-    ("stretch", "house", "a house stretched"),
-)
 # The loop alone is there for comparison: as many updates as a demonstration has time for.
 SHORT: dict[str, Any] = {"drag_levels": 4, "tracks_per_level": 2}
 FRAMES = 12  # of an animation
@@ -55,23 +48,10 @@ class DemoOutcome:
 class _Shown:
     """A drag of the demonstration and what came of it; loops: the same drag by the loop alone."""
 
-    task: DragTask
+    example: Example
     result: EditResult
     moved: Movement
     loops: tuple[np.ndarray, ...]
-
-
-def demo_task(kind: str, figure: str, number: int) -> DragTask:
-    """The task of a kind with the figure, `number` such tasks further on. A cat's ears are always raised."""
-    return next(islice(_tasks(kind, figure), number, None))
-
-
-def _tasks(kind: str, figure: str) -> Iterator[DragTask]:
-    for seed in count():
-        task = drag_task(seed, kind)
-        (toy,) = task.scene.toys
-        if toy.figure == figure and (kind != "part" or task.offset[1] < 0):
-            yield task
 
 
 def demo_settings(method: str | None, kind: str) -> Settings:
@@ -98,17 +78,17 @@ def run_demo(
     """
     if seed < 0:
         raise InputError(f"--seed {seed} is negative; give 0 or more.")
-    asked = {kind: demo_settings(method, kind) for kind, *_ in SHOWN}
+    asked = {one.name: demo_settings(method, one.task.kind) for one in examples(seed)}
     check_writable(make_folder(folder) / "demo.png")
     model = load_model()
     shown: list[_Shown] = []
     stopped = "done"
-    for kind, figure, what in SHOWN:
-        task = demo_task(kind, figure, seed)
+    for example in examples(seed):
+        kind = example.task.kind
         if on_scene:
-            on_scene(f"{what}: {task.caption}")
+            on_scene(f"{example.title}: {example.prompt}")
         try:
-            one = _show(model, task, asked[kind], on_progress, should_stop)
+            one = _show(model, example, asked[example.name], on_progress, should_stop)
         except InterruptedEditError:
             if not shown:
                 raise
@@ -117,20 +97,20 @@ def run_demo(
         shown.append(one)
         one.result.save(folder / f"{kind}.png")
         name = "trajectory.gif" if len(shown) == 1 else f"trajectory-{kind}.gif"
-        save_animation(folder / name, _frames(task, one.result))
+        save_animation(folder / name, _frames(example.task, one.result))
         if one.result.stopped == "interrupted" or len(one.loops) < 2:
             stopped = "interrupted"
             break
     save_image(Image.fromarray(_sheet(shown)), folder / "demo.png")
     seconds = sum(sum(one.result.timings.values()) for one in shown)
-    lines = [line for one, (*_, what) in zip(shown, SHOWN) for line in _describe(what, one)]
+    lines = [line for one in shown for line in _describe(one)]
     lines.append(f"{len(shown)} drags in {seconds:.1f} s. Look at {folder / 'demo.png'} and trajectory.gif")
     facts = {
-        one.task.kind: {
-            "output": str(folder / f"{one.task.kind}.png"),
+        one.example.task.kind: {
+            "output": str(folder / f"{one.example.task.kind}.png"),
             **one.result.report(),
             "moved": asdict(one.moved),
-            "loop": [asdict(measure(one.task, pixels)) for pixels in one.loops],
+            "loop": [asdict(measure(one.example.task, pixels)) for pixels in one.loops],
         }
         for one in shown
     }
@@ -138,13 +118,14 @@ def run_demo(
 
 
 def _show(
-    model: DiffusionModel, task: DragTask, asked: Settings, on_progress: OnProgress, should_stop: Callable[[], bool]
+    model: DiffusionModel, example: Example, asked: Settings, on_progress: OnProgress, should_stop: Callable[[], bool]
 ) -> _Shown:
-    editor = Editor(model, task.image, task.caption)
+    task, request = example.task, example.request
+    editor = Editor(model, example.picture, example.prompt)
 
     def drag(settings: Settings) -> EditResult:
         return editor.drag(
-            task.drags, mask=task.mask, settings=settings, on_progress=on_progress, should_stop=should_stop
+            request.drags, mask=request.mask, settings=settings, on_progress=on_progress, should_stop=should_stop
         )
 
     result = drag(asked)
@@ -156,14 +137,14 @@ def _show(
             loops.append(np.array(drag(loop_settings("gooddrag", task.kind, text=text, **SHORT)).image))
         except InterruptedEditError:
             break
-    return _Shown(task, result, measure(task, np.array(result.image)), tuple(loops))
+    return _Shown(example, result, measure(task, np.array(result.image)), tuple(loops))
 
 
 def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
     """Two rows per drag."""
     rows = []
     for one in shown:
-        task = one.task
+        task = one.example.task
         drags = make_drags(task.drags)
         method = one.result.settings.method
         top = [task.image, draw_instruction(task.image, drags, task.mask), np.array(one.result.image)]
@@ -191,14 +172,14 @@ def _part_of_the_way(drag: Drag, share: float) -> Drag:
     return Drag(drag.source, (x, y))
 
 
-def _describe(what: str, shown: _Shown) -> Sequence[str]:
+def _describe(shown: _Shown) -> Sequence[str]:
     moved = shown.moved
-    lines = [f'{what}: "{shown.task.caption}"']
+    lines = [f'{shown.example.title}: "{shown.example.prompt}"']
     if moved.fraction is not None:
         lines.append(f"  moved {100 * moved.fraction:.0f} % of the way, {100 * (moved.overlap or 0):.0f} % overlap")
     if moved.part_fraction is not None:
         lines.append(f"  the part moved {100 * moved.part_fraction:.0f} % of the way")
-    alone = [f"{100 * measure(shown.task, pixels).remaining_error:.0f} %" for pixels in shown.loops]
+    alone = [f"{100 * measure(shown.example.task, pixels).remaining_error:.0f} %" for pixels in shown.loops]
     compared = f" (by the loop alone with and without text: {' and '.join(alone)})" if alone else ""
     lines.append(
         f"  {100 * moved.remaining_error:.0f} % of the difference to the true picture remains{compared}, "

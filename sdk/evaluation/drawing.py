@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -51,28 +51,26 @@ def draw_ground(scene: Scene) -> np.ndarray:
     return np.array(GROUNDS[scene.ground], np.float32) + (strength * (np.cos(way) * x + np.sin(way) * y))[..., None]
 
 
-def draw_toy(image: np.ndarray, toy: Toy, only: Collection[str] | None = None) -> np.ndarray:
-    """Draw a toy onto (S, S, 3) float32 in place.
-
-    Returns the (S, S) bool mask of what is seen of it, or of what is seen of its parts named `only`.
-    """
-    size = image.shape[0]
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    u, v = toy.to_local(x, y)
-    mask = np.zeros((size, size), bool)
-    for part in FIGURES[toy.figure]:
-        du, dv = toy.shifts[part.group]
-        inside_u, inside_v = (u - part.u - du) / part.half_width, (v - part.v - dv) / part.half_height
-        away = distance(part, inside_u, inside_v) * toy.radius
+def draw_toy(image: np.ndarray, toy: Toy) -> np.ndarray:
+    """Draw a toy onto (S, S, 3) float32 in place. Returns the (S, S) bool mask of it."""
+    mask = np.zeros(image.shape[:2], bool)
+    for part, away, v in _parts(toy, image.shape[0]):
         flat = tint(toy.colour, part.paint)
         shade = (1 - SHADE * np.clip(v, -1, 1))[..., None] if is_shaded(part) else 1.0
         image += (flat * OUTLINE_SHADE - image) * np.clip(0.5 - away, 0, 1)[..., None]
         image += (np.clip(flat * shade, 0, 255) - image) * np.clip(0.5 - (away + OUTLINE), 0, 1)[..., None]
-        if only is None or part.name in only:
-            mask |= away < 0
-        else:
-            mask &= ~(away < 0)
+        mask |= away < 0
     return mask
+
+
+def _parts(toy: Toy, size: int) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+    """The parts in the order in which they are drawn, with (S, S) pixels from each one's outline, and the figure's v."""
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    u, v = toy.to_local(x, y)
+    for part in FIGURES[toy.figure]:
+        du, dv = toy.shifts[part.group]
+        inside_u, inside_v = (u - part.u - du) / part.half_width, (v - part.v - dv) / part.half_height
+        yield part, distance(part, inside_u, inside_v) * toy.radius, v
 
 
 def draw_scene(scene: Scene) -> np.ndarray:
@@ -85,4 +83,10 @@ def draw_scene(scene: Scene) -> np.ndarray:
 
 def toy_mask(scene: Scene, number: int = 0, only: Collection[str] | None = None) -> np.ndarray:
     """(S, S) bool: the scene's toy of that number, or what is seen of its parts named `only`, on its own."""
-    return draw_toy(draw_ground(scene), scene.toys[number], only)
+    mask = np.zeros((scene.size, scene.size), bool)
+    for part, away, _ in _parts(scene.toys[number], scene.size):
+        if only is None or part.name in only:
+            mask |= away < 0
+        else:
+            mask &= ~(away < 0)
+    return mask

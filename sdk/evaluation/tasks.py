@@ -55,7 +55,7 @@ def drag_task(number: int, kind: str, size: int = 256) -> DragTask:
     seed = FIRST_TASK_SEED + number
     rng = np.random.default_rng([seed, 7])
     scene = make_scene(seed, size, 1)
-    toy = scene.toys[0]
+    (toy,) = scene.toys
     if kind in ("rotate", "stretch"):  # room to turn
         x, y = (float(np.clip(c, 100, 156)) for c in toy.centre)
         toy = replace(toy, centre=(x, y), radius=min(toy.radius, 56.0))
@@ -81,6 +81,12 @@ def drag_task(number: int, kind: str, size: int = 256) -> DragTask:
         after=toy_mask(ended, 0, only),
         offset=offset,
     )
+
+
+def toy_of_task(number: int, size: int = 256) -> Toy:
+    """The toy of a task before its drag, without drawing anything; rotations and stretches may shift and shrink it."""
+    (toy,) = make_scene(FIRST_TASK_SEED + number, size, 1).toys
+    return toy
 
 
 Change = Callable[[float], Toy]
