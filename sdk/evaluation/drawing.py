@@ -64,7 +64,7 @@ def draw_toy(image: np.ndarray, toy: Toy) -> np.ndarray:
 
 
 def _parts(toy: Toy, size: int) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
-    """The parts in the order in which they are drawn, with (S, S) pixels from each one's outline, and the figure's v."""
+    """The parts as they are drawn, in turn: each with (S, S) pixels from its outline, and the figure's v."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     u, v = toy.to_local(x, y)
     for part in FIGURES[toy.figure]:
