@@ -271,5 +271,7 @@ export function pageLanguage(page = globalThis.document, browser = globalThis.na
 export function words(language = pageLanguage()) {
   const table = WORDS[language] ?? WORDS.en;
   return (key, values = {}) =>
-    (table[key] ?? WORDS.en[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+    (table[key] ?? WORDS.en[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) =>
+      name in values ? values[name] : whole,
+    );
 }
