@@ -22,11 +22,11 @@ from ..sdk.settings import as_dict, catalogue, make_settings
 from .editing import V_KEY
 from .form import form_values, shown_value
 from .infotext import Reading, read_infotext, read_request, read_v
-from .job import EditJob, Job
+from .job import EditJob
 from .limits import sentence
 from .pictures import DECODING, Picture
 from .points import line_of, parse_points
-from .queue import Jobs, UnknownJobError, finished_edit, finished_picture
+from .queue import Jobs, finished_edit, finished_picture
 from .words import words
 
 KEEP: Final = object()
@@ -57,9 +57,9 @@ def submit(
         if not picture:
             raise InputError("There is no picture; put one into the box on the left.")
         chosen = make_settings(form_values(catalogue(), tuple(values)))
-        asked = Request(parse_points(lines or ""), prompt or "", None, chosen)
-        area = jobs.pictures.get(mask) if mask else None
-        job = jobs.submit(jobs.pictures.get(picture), asked, area, owner=page)
+        area = jobs.pictures.get(mask).uri if mask else None
+        asked = Request(parse_points(lines or ""), prompt or "", area, chosen)
+        job = jobs.submit(jobs.pictures.get(picture), asked, owner=page)
     except DragTextError as error:
         return "", _refusal(error)
     return job.id, Status(words(jobs, job))
@@ -67,7 +67,7 @@ def submit(
 
 def interrupt(jobs: Jobs, page: str, job_id: str) -> Status:
     """Stop this page's job, and nobody else's."""
-    own = [job for job in jobs.all() if page and job.owner == page and not job.ended.is_set()]
+    own = [job for job in jobs.history(page) if not job.ended.is_set()]
     chosen = [job for job in own if job.id == job_id] or own[:1]
     if not chosen:
         return Status("Nothing of this page is running.")
@@ -77,7 +77,7 @@ def interrupt(jobs: Jobs, page: str, job_id: str) -> Status:
 
 def latest(jobs: Jobs, page: str) -> tuple[str, Status]:
     """The newest job of this page, to be followed again."""
-    own = [job for job in jobs.all() if page and job.owner == page]
+    own = jobs.history(page)
     if not own:
         return "", Status("This page has no edit yet.")
     return own[-1].id, Status(words(jobs, own[-1]))
@@ -86,7 +86,7 @@ def latest(jobs: Jobs, page: str) -> tuple[str, Status]:
 def collect(jobs: Jobs, page: str, job_id: str) -> tuple[Any, Any, Status]:
     """Picture, infotext and status of a job that has ended."""
     try:
-        job = _own(jobs, page, job_id)
+        job = jobs.get(job_id, page)
     except DragTextError as error:
         return KEEP, KEEP, _refusal(error)
     status = Status(words(jobs, job), job.state == "failed")
@@ -101,7 +101,7 @@ def render(jobs: Jobs, page: str, problem: str, shown: str, v: float) -> tuple[s
         _ready(page, problem)
         if not shown:
             raise InputError("There is no result to render from yet; drag first.")
-        job = jobs.submit_render(_own(jobs, page, shown), v, save=True, owner=page)
+        job = jobs.submit_render(jobs.get(shown, page), v, save=True, owner=page)
     except DragTextError as error:
         return "", _refusal(error)
     return job.id, Status(words(jobs, job))
@@ -112,7 +112,7 @@ def go_on(jobs: Jobs, page: str, shown: str) -> tuple[Any, Any, Any, Status]:
     try:
         if not shown:
             raise InputError("There is no result yet; drag first.")
-        job = _own(jobs, page, shown)
+        job = jobs.get(shown, page)
         picture, before = finished_picture(job), finished_edit(job).picture
     except DragTextError as error:
         return KEEP, KEEP, KEEP, _refusal(error)
@@ -163,7 +163,7 @@ def _found(jobs: Jobs, page: str, picture: str, infotext: str) -> tuple[Reading,
         return _of_file(jobs, picture), "."
     reading = read_infotext(infotext)
     try:
-        edit = finished_edit(_own(jobs, page, reading.edit)) if reading.edit else None
+        edit = finished_edit(jobs.get(reading.edit, page)) if reading.edit else None
     except DragTextError:
         edit = None
     if edit is not None and edit.result is not None and edit.request.drags == reading.request.drags:
@@ -204,13 +204,6 @@ def _opened(picture: Picture) -> Image.Image:
     with DECODING:
         loaded = load_image(picture.data)
     return to_pil(loaded.rgb, loaded.alpha)
-
-
-def _own(jobs: Jobs, page: str, job_id: str) -> Job:
-    job = jobs.get(job_id)
-    if not page or job.owner != page:
-        raise UnknownJobError("There is no such edit of this page.")
-    return job
 
 
 def _ready(page: str, problem: str) -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from ..sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
 from .editing import records_of
-from .job import EditJob, Job
+from .job import QUICK, EditJob, Job
 from .limits import sentence
 from .pictures import UnknownPictureError, png_file
 from .queue import (
@@ -42,9 +42,14 @@ def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
     """A job's state."""
     error = None if job.error is None else {"kind": type(job.error).__name__, "message": sentence(job.error)}
     edit = job if isinstance(job, EditJob) else None
+    picture = job.origin.picture
     return {
         "id": job.id,
-        "kind": "render" if edit is None else "edit",
+        "kind": job.kind,
+        "edit": job.origin.id,
+        "quick": job.rank == QUICK,
+        "picture": picture and picture.id,
+        "created": job.created,
         "state": job.state,
         "text": words(jobs, job),
         "v": list(job.v),

@@ -19,6 +19,8 @@ from fastapi import Request
 from starlette.formparsers import MultiPartParser
 
 from ..sdk.errors import InputError
+from ..sdk.picture.masks import URI_PREFIX
+from .access import RefusedError
 
 MAX_BODY = 64 * 2**20
 MAX_VALUES = 20_000  # commas and brackets of a JSON body; 100 drags and all settings need about 700
@@ -27,14 +29,6 @@ MAX_DIGITS = 40  # of one number
 THREADS = 3
 
 T = TypeVar("T")
-
-
-class BodyError(Exception):
-    """A body that cannot be read: status and one sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 @lru_cache(maxsize=1)
@@ -47,9 +41,9 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads(), lambda: work(*arguments))
 
 
-async def edit_fields(request: Request) -> tuple[bytes | None, bytes | None, dict[str, Any]]:
-    """The picture's file, the mask's file, and the other fields, from JSON or a form. No file where an id of an
-    uploaded picture stands in its place."""
+async def edit_fields(request: Request) -> tuple[bytes | None, dict[str, Any]]:
+    """The picture's file, and the other fields with mask and regions as data URIs, from JSON or a form. No file where
+    an id of an uploaded picture stands in its place."""
     kind = _content_type(request)
     if kind == "multipart/form-data":
         return await in_thread(_form_fields, request.headers, await body(request))
@@ -67,7 +61,7 @@ async def file_body(request: Request) -> bytes:
     """A picture file that is the whole body."""
     kind = _content_type(request)
     if not kind.startswith("image/") and kind != "application/octet-stream":
-        raise BodyError(415, "Send the picture file itself, with its content type, for example image/png.")
+        raise RefusedError(415, "Send the picture file itself, with its content type, for example image/png.")
     data = await body(request)
     if not data:
         raise InputError("The image is empty.")
@@ -76,10 +70,10 @@ async def file_body(request: Request) -> bytes:
 
 async def body(request: Request) -> bytes:
     """The whole body, refused as soon as it is too large."""
-    too_large = BodyError(413, f"The body is larger than {MAX_BODY // 2**20} MB; make the picture smaller.")
+    too_large = RefusedError(413, f"The body is larger than {MAX_BODY // 2**20} MB; make the picture smaller.")
     declared = request.headers.get("content-length")
     if declared is None:
-        raise BodyError(411, "Send the length of the body.")
+        raise RefusedError(411, "Send the length of the body.")
     if not re.fullmatch("[0-9]{1,12}", declared) or int(declared) > MAX_BODY:
         raise too_large
     parts: list[bytes] = []
@@ -92,21 +86,34 @@ async def body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _json_fields(data: bytes) -> tuple[bytes | None, bytes | None, dict[str, Any]]:
+def _json_fields(data: bytes) -> tuple[bytes | None, dict[str, Any]]:
     fields = _parse(data)
-    image, mask = fields.pop("image", None), fields.pop("mask", None)
+    image = fields.pop("image", None)
     if image is None and "picture" not in fields:
         raise InputError("There is no image; give a picture file in base64.")
     if image is not None and "picture" in fields:
         raise InputError("Give an image or the id of an uploaded picture, not both.")
-    return (
-        None if image is None else _decode(image, "image"),
-        None if mask is None else _decode(mask, "mask"),
-        fields,
-    )
+    return None if image is None else _decode(image, "image"), with_uris(fields)
 
 
-def _form_fields(headers: Any, data: bytes) -> tuple[bytes | None, bytes | None, dict[str, Any]]:
+def with_uris(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with mask and regions, which are picture files in base64, as data URIs. Raises InputError."""
+    found = dict(fields)
+    if found.get("mask") is not None:
+        found["mask"] = _uri(found["mask"], "mask")
+    region = found.get("region")
+    if isinstance(region, list):
+        found["region"] = [_uri(one, "region") for one in region]
+    elif region is not None:
+        found["region"] = _uri(region, "region")
+    return found
+
+
+def _uri(value: Any, what: str) -> str:
+    return URI_PREFIX + base64.b64encode(_decode(value, what)).decode()
+
+
+def _form_fields(headers: Any, data: bytes) -> tuple[bytes | None, dict[str, Any]]:
     boundary = re.search(r'boundary="?([^";,]{1,200})', headers.get("content-type", ""))
     if boundary and data.count(b"--" + boundary[1].encode()) > MAX_PARTS + 1:
         raise InputError("The form has too many fields; they are image, mask and request.")
@@ -114,14 +121,14 @@ def _form_fields(headers: Any, data: bytes) -> tuple[bytes | None, bytes | None,
     return asyncio.run(_read_form(headers, data))
 
 
-async def _read_form(headers: Any, data: bytes) -> tuple[bytes | None, bytes | None, dict[str, Any]]:
+async def _read_form(headers: Any, data: bytes) -> tuple[bytes | None, dict[str, Any]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield data
 
     try:
         form = await MultiPartParser(headers, stream()).parse()
     except Exception as error:  # python-multipart raises errors of its own
-        raise BodyError(400, f"The form cannot be read ({error}).") from None
+        raise RefusedError(400, f"The form cannot be read ({error}).") from None
     files: dict[str, bytes] = {}
     text = "{}"
     for name, value in form.multi_items():
@@ -138,7 +145,10 @@ async def _read_form(headers: Any, data: bytes) -> tuple[bytes | None, bytes | N
     fields = _parse(text.encode("utf-8", "replace"))
     if fields.keys() & {"image", "mask", "picture"}:
         raise InputError("In a form, image and mask are files and not part of the request.")
-    return files["image"], files.get("mask"), fields
+    fields = with_uris(fields)
+    if "mask" in files:
+        fields["mask"] = URI_PREFIX + base64.b64encode(files["mask"]).decode()
+    return files["image"], fields
 
 
 def _content_type(request: Request) -> str:
@@ -148,7 +158,7 @@ def _content_type(request: Request) -> str:
 def _want_json(kind: str) -> None:
     if kind != "application/json":
         # A plain form or text could be sent by any page; JSON makes the browser ask first.
-        raise BodyError(415, "Send JSON with the content type application/json, or a multipart form.")
+        raise RefusedError(415, "Send JSON with the content type application/json, or a multipart form.")
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -158,7 +168,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data, parse_int=_integer, parse_float=_fraction)
     except (ValueError, RecursionError) as error:
-        raise BodyError(400, f"The body is not valid JSON ({error}).") from None
+        raise RefusedError(400, f"The body is not valid JSON ({error}).") from None
     if not isinstance(fields, dict):
         raise InputError("The body must be a JSON object.")
     return fields

@@ -15,7 +15,6 @@ from ..sdk.errors import DragTextError, InputError, InterruptedEditError
 from ..sdk.model import cache
 from ..sdk.model.memory import memory_errors
 from ..sdk.picture.files import METADATA_KEY
-from ..sdk.picture.masks import load_mask
 from ..sdk.result import PHASES, EditResult, Progress
 from .estimate import Estimate, History
 from .hosts.base import Host, Notice
@@ -63,7 +62,8 @@ class Editing:
                     self._render(job)
                 elif isinstance(job, EditJob):
                     self._edit(job)
-            self._save(job)
+            if job.image is not None:
+                self._save(job, job.image)
         except DragTextError as error:
             return error
         except BaseException as error:
@@ -80,13 +80,16 @@ class Editing:
                 with editor.attached(model):
                     result = self._drag(job, editor)
             except BaseException:
-                # What ends without a result leaves nothing in memory; what the disk holds is found again.
-                with self._lock:
-                    self._editors.pop(key, None)
+                # What ends without a result leaves nothing in memory; what the disk holds is found again. But a quick
+                # edit is mostly followed by one on the same picture.
+                if not job.quick:
+                    with self._lock:
+                        self._editors.pop(key, None)
                 raise
             job.fingerprint = model.fingerprint
         job.infotext = write_infotext(result, job.id)
         job.result = replace(result, rendering=result.rendering.with_model(None))
+        job.request = result.request  # equal, and once in memory
         job.image = result.image
         job.note = sentence(" ".join(result.notes))
 
@@ -94,7 +97,7 @@ class Editing:
         try:
             return editor.drag(
                 job.request.drags,
-                mask=None if job.mask is None else load_mask(job.mask, job.size),
+                mask=job.request.mask,
                 region=job.request.region,
                 settings=job.request.settings,
                 on_progress=lambda event: self._report(job, event),
@@ -122,12 +125,14 @@ class Editing:
         return key, editor
 
     def _render(self, job: RenderJob) -> None:
-        edit = job.edit
-        if edit is None or edit.result is None:
-            raise InputError("The edit that this would be a point of is gone; drag again.")
-        result = edit.result
+        job.image = self.point(job, job.at)
+        job.infotext = write_infotext(_result_of(job), job.edit.id, job.at)
+
+    def point(self, job: Job, at: tuple[float, float]) -> Image.Image:
+        """A finished edit at another point of its way. Raises InterruptedEditError where the job is to stop."""
+        result = _result_of(job)
         with self.host.lend(result.request.prompt, result.settings.strength) as model:
-            if model.fingerprint != edit.fingerprint:
+            if model.fingerprint != job.origin.fingerprint:
                 raise InputError(f"This edit was made with {result.model}; select that checkpoint again.")
 
             def step(done: int, total: int) -> None:
@@ -136,20 +141,19 @@ class Editing:
                 if self._should_stop(job):
                     raise InterruptedEditError("Stopped before the picture was finished.")
 
-            (job.image,) = result.rendering.with_model(model).sweep([job.at], step)
-        job.infotext = write_infotext(result, edit.id, job.at)
+            (image,) = result.rendering.with_model(model).sweep([at], step)
+        return image
 
-    def _save(self, job: Job) -> None:
+    def _save(self, job: Job, image: Image.Image) -> None:
         """Give the picture what it was made from, for whoever stores it, and let the host save it."""
-        assert job.image is not None
         records = records_of(job)
-        job.image.info.update({"parameters": job.infotext, **records})
+        image.info.update({"parameters": job.infotext, **records})
         if not job.save:
             return
-        request = _made_from(job).request
+        request = _result_of(job).request
         png = request.mask is not None or len(job.infotext) > LONGEST_OUTSIDE_PNG
         try:
-            job.saved = self.host.save(job.image, job.infotext, records, request.prompt, request.settings.seed, png=png)
+            job.saved = self.host.save(image, job.infotext, records, request.prompt, request.settings.seed, png=png)
         except Exception as error:  # a full disk, or another extension's callback, must not cost the result
             reason = sentence(f"The result could not be saved ({getattr(error, 'strerror', None) or error}).")
             log.warning(reason)
@@ -157,17 +161,21 @@ class Editing:
 
     def _should_stop(self, job: Job) -> bool:
         self.host.check()
-        return job.stop or self.host.interrupted()
+        return job.stop or job.gives_way or self.host.interrupted()
 
     def _report(self, job: EditJob, event: Progress) -> None:
         if self.host.ending:
             # Nobody could fetch the picture after a reload, and drawing it would hold the reload up.
             raise InterruptedEditError("The WebUI was reloaded.")
+        if job.quick and self._should_stop(job):
+            raise InterruptedEditError("Another drag goes first.")  # drawing what there is so far would hold it up
         job.phase, job.step, job.total = PHASES[event.phase], event.done, event.total
         if event.step is None:
             job.estimate.advance(event.phase, event.done, event.total)
         else:
             job.distance, job.points = event.distance, event.points
+            if event.distance is not None:
+                job.curve.append((event.distance, event.step.loss))
             reach = job.request.settings.reach_distance
             left = max(0.0, max(event.step.distances, default=0.0) - reach)  # the drag ends with the last to arrive
             job.estimate.advance(event.phase, event.done, event.total, left)
@@ -186,17 +194,16 @@ class Editing:
 
 def records_of(job: Job) -> dict[str, str]:
     """What a PNG of a finished job carries besides the infotext: the request, and the point that it shows."""
-    records = {METADATA_KEY: _made_from(job).request.to_json()}
+    records = {METADATA_KEY: _result_of(job).request.to_json()}
     if isinstance(job, RenderJob):
         records[V_KEY] = f"{job.at[0]:.6g}/{job.at[1]:.6g}"
     return records
 
 
-def _made_from(job: Job) -> EditResult:
-    edit = job.edit if isinstance(job, RenderJob) else job
-    if not isinstance(edit, EditJob) or edit.result is None:
-        raise InputError("This job has no result.")
-    return edit.result
+def _result_of(job: Job) -> EditResult:
+    if job.origin.result is None:
+        raise InputError("The edit that this would be a point of is gone; drag again.")
+    return job.origin.result
 
 
 def explained(error: BaseException) -> DragTextError:

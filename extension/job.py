@@ -1,9 +1,13 @@
-"""Jobs: an edit, or a finished edit rendered at another point; what was asked for and what is known of it."""
+"""Jobs: an edit, or a finished edit rendered at another point; what was asked for and what is known of it.
+
+A strip of such points is a job, too (strips.py).
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +21,18 @@ from .limits import bytes_of
 from .pictures import Picture
 
 State = Literal["queued", "running", "done", "failed", "interrupted"]
+# Who goes first, and interrupts what comes behind it: what somebody asked for, what only shows how it would be, and
+# what is made in advance.
+ASKED, QUICK, AHEAD = 0, 1, 2
 
 
 @dataclass(eq=False)
 class Job:
     """What every job has. Written by the worker, read by anyone.
 
-    id: of the job; owner: the page that asked, empty for a script; save: also write it where the host saves. phase,
-    step, total: what is being done. At the end: image, infotext, saved, note (what else there is to say), or error.
+    id: of the job; owner: the page that asked, empty for a script; save: also write it where the host saves; created:
+    seconds since 1970. phase, step, total: what is being done; stop: it shall end; gives_way: to one that goes first.
+    At the end: image, infotext, saved, note (what else there is to say), or error.
     """
 
     id: str
@@ -41,7 +49,22 @@ class Job:
     saved: Path | None = None
     note: str = ""
     stop: bool = False
+    gives_way: bool = False
+    created: float = field(default_factory=time.time)
     ended: threading.Event = field(default_factory=threading.Event)
+
+    kind = "job"
+    rank = ASKED
+
+    @property
+    def origin(self) -> EditJob:
+        """The edit that this is, or is a point of."""
+        raise NotImplementedError
+
+    @property
+    def unfinished(self) -> bool:
+        """There is more to do, at another turn."""
+        return False
 
     @property
     def v(self) -> tuple[float, float]:
@@ -66,21 +89,32 @@ class Job:
 class EditJob(Job):
     """An edit.
 
-    picture: what is edited, let go where there is no result; size: its (height, width); mask: a picture file or None.
-    points: where the handles are, (x, y) pixels of the picture; distance: their mean distance to the targets; preview:
-    the picture so far; version: counts the previews. result, fingerprint (of the model): at the end.
+    picture: what is edited, let go where there is no result; quick: only to show how it would be. points: where the
+    handles are, (x, y) pixels of the picture; distance: their mean distance to the targets; curve: distance and loss
+    of every step; preview: the picture so far; version: counts the previews. result, fingerprint (of the model): at
+    the end.
     """
 
     picture: Picture | None = None
-    size: tuple[int, int] = (0, 0)
-    mask: bytes | None = None
+    quick: bool = False
     distance: float | None = None
     points: tuple[tuple[float, float], ...] = ()
+    curve: list[tuple[float, float | None]] = field(default_factory=list)
     preview: Image.Image | None = None
     version: int = 0
     result: EditResult | None = None
     fingerprint: str = ""
     estimate: Estimate = field(default_factory=Estimate)
+
+    kind = "edit"
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        return QUICK if self.quick else ASKED
+
+    @property
+    def origin(self) -> EditJob:
+        return self
 
     @property
     def eta(self) -> float | None:
@@ -89,7 +123,11 @@ class EditJob(Job):
 
     @property
     def waiting_bytes(self) -> int:
-        return len(self.picture.data) + len(self.mask or b"") if self.picture else 0
+        if self.picture is None:
+            return 0
+        regions = self.request.region or ()
+        texts = (self.request.mask or "", *([regions] if isinstance(regions, str) else regions))
+        return len(self.picture.data) + sum(map(len, texts))
 
     @property
     def result_bytes(self) -> int:
@@ -101,8 +139,8 @@ class EditJob(Job):
         return held + self.waiting_bytes
 
     def release(self) -> None:
-        self.mask = None
         if self.result is None:
+            self.request = replace(self.request, mask=None, region=None)
             self.picture = self.preview = None
 
 
@@ -110,8 +148,14 @@ class EditJob(Job):
 class RenderJob(Job):
     """A finished edit at another point of its way. edit: the edit; at: (v of the image, v of the text)."""
 
-    edit: EditJob | None = None
+    edit: EditJob = field(kw_only=True)
     at: tuple[float, float] = (1.0, 1.0)
+
+    kind = "render"
+
+    @property
+    def origin(self) -> EditJob:
+        return self.edit
 
     @property
     def v(self) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Also the PNG files that results are handed out as.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import threading
@@ -17,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ..sdk.errors import DragTextError
-from ..sdk.picture.reading import load_image
+from ..sdk.picture.masks import URI_PREFIX
+from ..sdk.picture.reading import PICTURE_FORMATS, load_image, to_pil
 
 BUDGET = 256 * 2**20  # bytes of files that no edit refers to
 SHOWN_SIDE = 1024
@@ -32,12 +34,23 @@ class UnknownPictureError(DragTextError):
 @dataclass(frozen=True)
 class Picture:
     """A picture that can be opened. id: of this file and no other; data: the file; size: (height, width) as it is seen;
-    thumbnail: a JPEG of at most SHOWN_SIDE pixels a side, to draw on."""
+    thumbnail: a JPEG of at most SHOWN_SIDE pixels a side, to draw on; note: what there is to say about reading it."""
 
     id: str
     data: bytes
     size: tuple[int, int]
     thumbnail: bytes
+    note: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The file as a request names a mask or a region."""
+        return URI_PREFIX + base64.b64encode(self.data).decode()
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB without the colours that transparency hides. Takes time and memory: see `DECODING`."""
+        return load_image(self.data).visible
 
 
 def read_picture(source: Any) -> Picture:
@@ -49,7 +62,30 @@ def read_picture(source: Any) -> Picture:
         loaded = load_image(source)
         data = bytes(source) if isinstance(source, (bytes, bytearray)) else png_of(source)
         shown = small(Image.fromarray(loaded.rgb), SHOWN_SIDE)
-        return Picture(hashlib.sha256(data).hexdigest()[:40], data, loaded.rgb.shape[:2], jpeg_of(shown))
+        note = " ".join(loaded.notes)
+        return Picture(hashlib.sha256(data).hexdigest()[:40], data, loaded.rgb.shape[:2], jpeg_of(shown), note)
+
+
+def view_of(picture: Picture, side: int) -> tuple[bytes, str]:
+    """The picture as it is seen, at most `side` pixels a side, as a file of the media type that comes with it: JPEG, or
+    PNG where it has transparency."""
+    with DECODING:
+        loaded = load_image(picture.data)
+        shown = small(to_pil(loaded.rgb, loaded.alpha), side)
+    if loaded.alpha is None:
+        return jpeg_of(shown, 92), "image/jpeg"
+    return png_of(shown), "image/png"
+
+
+def kind_of(data: bytes) -> tuple[str, str]:
+    """Media type and ending of a picture's file, by what it is and not by its name."""
+    formats = [kind for kind in PICTURE_FORMATS if kind in Image.OPEN]
+    try:
+        kind = Image.open(io.BytesIO(data), formats=formats).format or ""
+    except (OSError, ValueError, SyntaxError):
+        return "application/octet-stream", "bin"
+    media = Image.MIME.get(kind, "application/octet-stream")
+    return media, {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower() or "bin")
 
 
 def png_of(picture: Image.Image | np.ndarray) -> bytes:

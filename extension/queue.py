@@ -11,7 +11,6 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from ..sdk.errors import DragTextError, InputError, InterruptedEditError
@@ -19,17 +18,20 @@ from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
 from .editing import Editing, explained
+from .estimate import Estimate
 from .hosts.base import Host
-from .job import EditJob, Job, RenderJob, State
+from .job import ASKED, QUICK, EditJob, Job, RenderJob, State
 from .limits import check_request
 from .options import number
-from .pictures import DECODING, Picture, Pictures, png_of, read_picture
+from .pictures import DECODING, Picture, Pictures, read_picture
+from .quick import quick_settings
 
 log = logging.getLogger("dragtext")
 
 MAX_WAITING = 32
 MAX_WAITING_BYTES = 512 * 2**20  # of picture files
 RENDERS_KEPT = 30
+QUICK_KEPT = 4
 ENDED_KEPT = 100  # without a result: only their state is left
 
 
@@ -70,31 +72,33 @@ class Jobs:
         self,
         image: Any,
         request: Request,
-        mask: Any = None,
         *,
         save: bool = True,
+        quick: bool = False,
         identifier: str | None = None,
         owner: str = "",
     ) -> EditJob:
         """Check everything that can be checked without a model, and queue the edit.
 
-        image: a `Picture`, or as for `Editor`; mask: as for `load_mask`, in place of the request's; owner: the page
-        that asks. Only files are kept while it waits. Raises InputError, QueueFullError, DuplicateJobError.
+        image: a `Picture`, or as for `Editor`; the request's mask and regions are data URIs here; quick: only to show
+        how it would be, in place of an older such one of the same page; owner: the page that asks. Only files are kept
+        while it waits. Raises InputError, QueueFullError, DuplicateJobError.
         """
         with self._changed:
-            self._check_room()
+            self._check_room(QUICK if quick else ASKED)
         picture = image if isinstance(image, Picture) else read_picture(image)
         check_request(request, picture.size)
-        request = replace(request, region=_regions(request.region, picture.size))
+        request = _with_small_masks(request, picture.size)
+        if quick:
+            request = replace(request, settings=quick_settings(request.settings))
         job = EditJob(
             identifier or uuid.uuid4().hex,
             request,
-            save=save,
+            save=save and not quick,
             owner=owner,
             picture=picture,
-            size=picture.size,
-            mask=None if mask is None else _mask_file(mask, picture.size),
-            estimate=self._editing.estimate(),
+            quick=quick,
+            estimate=Estimate() if quick else self._editing.estimate(),
         )
         self._add(job)
         return job
@@ -112,33 +116,46 @@ class Jobs:
         self._add(job)
         return job
 
-    def get(self, identifier: str) -> Job:
+    def get(self, identifier: str, asker: str | None = None) -> Job:
+        """asker: the page that asks, which sees its own only; None sees all. Raises UnknownJobError."""
         with self._changed:
             job = self._jobs.get(identifier)
         if job is None:
             raise UnknownJobError(f"There is no edit {identifier[:80]}; finished ones are kept for a while only.")
+        if not _may_see(job, asker):
+            raise UnknownJobError("There is no such edit of this page.")
         return job
 
-    def all(self) -> list[Job]:
-        """Every job that is known, oldest first."""
+    def all(self, asker: str | None = None) -> list[Job]:
+        """Every job that is known, oldest first; asker as for `get`."""
         with self._changed:
-            return list(self._jobs.values())
+            return [job for job in self._jobs.values() if _may_see(job, asker)]
+
+    def history(self, asker: str | None = None) -> list[Job]:
+        """What somebody asked for, oldest first; asker as for `get`."""
+        return [job for job in self.all(asker) if job.rank == ASKED]
 
     def position(self, job: Job) -> int:
         """How many jobs are before this one; 0 once it runs."""
         with self._changed:
-            waiting = [other for other in self._jobs.values() if not other.ended.is_set()]
-        return waiting.index(job) if job in waiting else 0
+            active = [other for other in self._jobs.values() if not other.ended.is_set()]
+        if job not in active or job.state == "running":
+            return 0
+        here = active.index(job)
+        return sum((other.rank, place) < (job.rank, here) for place, other in enumerate(active))
 
     def interrupt(self, job: Job) -> None:
         """Stop as soon as possible and keep the best so far; a job that waits ends at once."""
-        job.stop = True
         with self._changed:
-            if job.state == "queued":
-                if job in self._waiting:
-                    self._waiting.remove(job)
-                self._finish(job, "interrupted", InterruptedEditError("Stopped while it waited."))
-                self._drop_old()
+            self._stop(job, "Stopped while it waited.")
+            self._drop_old()
+
+    def _stop(self, job: Job, reason: str) -> None:
+        job.stop = True
+        if job.state == "queued":
+            if job in self._waiting:
+                self._waiting.remove(job)
+            self._finish(job, "interrupted", InterruptedEditError(reason))
 
     def forget(self, job: Job) -> None:
         """Stop a job and keep nothing of it."""
@@ -160,9 +177,7 @@ class Jobs:
             self._closed = True
             self._waiting.clear()
             for job in self._jobs.values():
-                job.stop = True
-                if job.state == "queued":
-                    self._finish(job, "interrupted", InterruptedEditError("The program that ran the edits was ended."))
+                self._stop(job, "The program that ran the edits was ended.")
             self._changed.notify_all()
             worker = self._worker
         if worker is None:
@@ -183,25 +198,38 @@ class Jobs:
 
     # The worker.
 
-    def _check_room(self) -> None:
+    def _check_room(self, rank: int = ASKED) -> None:
+        """What goes last keeps no place from what goes first."""
         if self.closed:
             raise ClosedError("The WebUI is being reloaded; try again in a moment.")
-        if len(self._waiting) >= MAX_WAITING:
+        before = [job for job in self._waiting if job.rank <= rank]
+        if len(before) >= MAX_WAITING:
             raise QueueFullError(f"{MAX_WAITING} edits are waiting already; try again later.")
-        if sum(job.waiting_bytes for job in self._waiting) > MAX_WAITING_BYTES:
+        if sum(job.waiting_bytes for job in before) > MAX_WAITING_BYTES:
             raise QueueFullError("The pictures that wait already take too much memory; try again later.")
 
     def _add(self, job: Job) -> None:
         with self._changed:
             if job.id in self._jobs:
                 raise DuplicateJobError(f"The edit {job.id} has been submitted already; ask for its state.")
-            self._check_room()
+            self._check_room(job.rank)
+            self._make_way(job)
             self._jobs[job.id] = job
             self._waiting.append(job)
             if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._work, name="dragtext", daemon=True)
                 self._worker.start()
             self._changed.notify_all()
+
+    def _make_way(self, job: Job) -> None:
+        """A new job ends the quick edits of its page, and what runs stops where it goes behind."""
+        for other in list(self._jobs.values()):
+            if other.ended.is_set():
+                continue
+            if other.rank == QUICK and other.owner == job.owner and job.rank <= QUICK:
+                self._stop(other, "Another drag came after it.")
+            elif other.state == "running" and other.rank > job.rank == ASKED:
+                other.gives_way = True
 
     def _work(self) -> None:
         while True:
@@ -210,7 +238,8 @@ class Jobs:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                job = self._waiting.popleft()
+                job = self._next()
+                self._waiting.remove(job)
             try:
                 self._run(job)
             except BaseException as problem:  # nothing may end the worker, and no job may be waited for without end
@@ -218,6 +247,9 @@ class Jobs:
                 with self._changed:
                     self._finish(job, "failed", explained(problem))
             del job  # what it holds must not wait here for the next one
+
+    def _next(self) -> Job:
+        return min(self._waiting, key=lambda job: job.rank)  # the oldest of those that go first
 
     def _run(self, job: Job) -> None:
         try:
@@ -228,7 +260,10 @@ class Jobs:
                     if self.closed:
                         self._finish(job, "interrupted", InterruptedEditError("The WebUI was reloaded."))
                         return
-                    job.state = "running"
+                    if self._waiting and self._next().rank < job.rank:  # which came while the host was busy
+                        self._waiting.appendleft(job)
+                        return
+                    job.state, job.gives_way = "running", False
                 error = self.host.call(lambda: self._editing.attempt(job))
         except BaseException as problem:  # the host's own queue or progress
             log.exception("The job %s could not be run", job.id)
@@ -237,6 +272,10 @@ class Jobs:
         if isinstance(error, InterruptedEditError):
             state = "interrupted"
         with self._changed:
+            if job.unfinished and not job.stop and not self.closed and (error is None or job.gives_way):
+                job.state = "queued"
+                self._waiting.append(job)
+                return
             self._finish(job, state, error)
             self._drop_old()
 
@@ -251,13 +290,15 @@ class Jobs:
     def _drop_old(self) -> None:
         """Forget the oldest outcomes over number and budget. What ended without one never drops a result."""
         ended = [job for job in self._jobs.values() if job.ended.is_set()]
-        empty = [job for job in ended if job.image is None]
-        edits = [job for job in ended if job.image is not None and isinstance(job, EditJob)]
-        renders = [job for job in ended if job.image is not None and isinstance(job, RenderJob)]
-        for job in [*empty[:-ENDED_KEPT], *renders[:-RENDERS_KEPT], *edits[: -int(number(self.host, "results_kept"))]]:
+        quick = [job for job in ended if job.rank == QUICK]
+        empty = [job for job in ended if job.result_bytes == 0 and job.rank != QUICK]
+        edits = [job for job in ended if job.result_bytes and isinstance(job, EditJob) and not job.quick]
+        points = [job for job in ended if job.result_bytes and not isinstance(job, EditJob)]
+        most = int(number(self.host, "results_kept"))
+        for job in [*quick[:-QUICK_KEPT], *empty[:-ENDED_KEPT], *points[:-RENDERS_KEPT], *edits[:-most]]:
             self._drop(job)
         budget = number(self.host, "results_limit_mb") * 2**20
-        kept = [job for job in [*renders, *edits] if job.id in self._jobs]
+        kept = [job for job in [*quick, *points, *edits] if job.id in self._jobs]
         used = sum(job.result_bytes for job in kept)
         for job in kept[:-1]:
             if used > budget and job.id in self._jobs:
@@ -268,15 +309,20 @@ class Jobs:
         """Forget a job, and what was rendered from it."""
         self._jobs.pop(job.id, None)
         for other in list(self._jobs.values()):
-            if isinstance(other, RenderJob) and other.edit is job and other.ended.is_set():
+            if other.origin is job and other.ended.is_set():
                 del self._jobs[other.id]
+
+
+def _may_see(job: Job, asker: str | None) -> bool:
+    """A page without a name owns nothing: what scripts made is of no page."""
+    return asker is None or (asker != "" and job.owner == asker)
 
 
 def finished_edit(job: Job) -> EditJob:
     """The edit with its result, or NotFinishedError with the reason why there is none."""
     finished_picture(job)
-    edit = job.edit if isinstance(job, RenderJob) else job
-    if not isinstance(edit, EditJob) or edit.result is None:
+    edit = job.origin
+    if edit.result is None:
         raise NotFinishedError("The edit has no result any more; drag again.")
     return edit
 
@@ -290,21 +336,14 @@ def finished_picture(job: Job) -> Image.Image:
     return job.image
 
 
-def _regions(region: str | tuple[str, ...] | None, size: tuple[int, int]) -> tuple[str, ...] | None:
-    """A request's regions as small data URIs. Raises InputError for those that do not fit, and for a path."""
-    if region is None:
-        return None
-    given = (region,) if isinstance(region, str) else region
-    if not all(one.startswith("data:") for one in given):
-        raise InputError("A region is a PNG in base64 here, beginning with data:image/png;base64,")
+def _with_small_masks(request: Request, size: tuple[int, int]) -> Request:
+    """The request with mask and regions as small PNGs that fit the picture. Raises InputError, also for a path."""
+    regions = request.region
+    given = () if regions is None else (regions,) if isinstance(regions, str) else regions
+    for what, texts in (("mask", () if request.mask is None else (request.mask,)), ("region", given)):
+        if not all(text.startswith("data:") for text in texts):
+            raise InputError(f"A {what} is a PNG in base64 here, beginning with data:image/png;base64,")
     with DECODING:
-        return tuple(mask_to_uri(one) for one in load_regions(given, size))
-
-
-def _mask_file(mask: Any, size: tuple[int, int]) -> bytes:
-    """A mask that fits the picture, as a small PNG. Raises InputError."""
-    if isinstance(mask, Picture):
-        mask = mask.data
-    with DECODING:
-        array = load_mask(mask, size)
-    return png_of(Image.fromarray(array.astype(np.uint8) * 255).convert("1"))
+        mask = None if request.mask is None else mask_to_uri(load_mask(request.mask, size))
+        region = tuple(mask_to_uri(one) for one in load_regions(given, size))
+    return replace(request, mask=mask, region=region or None)

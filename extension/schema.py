@@ -13,6 +13,7 @@ NULLABLE_NUMBER = {"type": ["number", "null"]}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
 FILES = ("application/octet-stream", "image/png", "image/jpeg", "image/webp")
+FILE_CONTENT = {kind: {} for kind in (*FILES, "image/gif", "image/bmp", "image/tiff", "image/avif", "image/heif")}
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
 EXAMPLE_EDIT = {
@@ -79,7 +80,15 @@ def edit_schema() -> dict[str, Any]:
 
 def picture_schema() -> dict[str, Any]:
     """JSON Schema of an uploaded picture."""
-    properties = {"id": {"type": "string"}, "width": {"type": "integer"}, "height": {"type": "integer"}}
+    properties = {
+        "id": {"type": "string"},
+        "width": {"type": "integer"},
+        "height": {"type": "integer"},
+        "request": {"type": ["object", "null"], "description": "of the edit that made it, where the file carries it"},
+        "v": {"type": ["array", "null"], "items": {"type": "number"}, "description": "the point of that edit's way"},
+        "prompt": {"type": "string", "description": "of that request, or of a host's infotext"},
+        "note": {"type": "string", "description": "what there is to say about reading it"},
+    }
     return _object(properties, ["id", "width", "height"])
 
 
@@ -88,7 +97,11 @@ def job_schema() -> dict[str, Any]:
     error = _object({"kind": {"type": "string"}, "message": {"type": "string"}}, ["kind", "message"])
     properties = {
         "id": {"type": "string"},
-        "kind": {"type": "string", "enum": ["edit", "render"]},
+        "kind": {"type": "string", "enum": ["edit", "render", "strip"]},
+        "edit": {"type": "string", "description": "id of the edit that this is, or is a point of"},
+        "quick": {"type": "boolean", "description": "only to show how it would be"},
+        "picture": {**NULLABLE_TEXT, "description": "id of the picture"},
+        "created": {"type": "number", "description": "seconds since 1970"},
         "text": {"type": "string", "description": "the state in words"},
         "v": {"type": "array", "items": {"type": "number"}, "description": "the point it shows: of image and text"},
         "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "interrupted"]},

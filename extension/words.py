@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +12,7 @@ from ..sdk.picture.masks import load_mask
 from ..sdk.request import Drag
 from .job import EditJob, Job
 from .limits import sentence
-from .pictures import jpeg_of
+from .pictures import DECODING, jpeg_of
 from .queue import Jobs, NotFinishedError
 
 ENDINGS = {
@@ -66,12 +65,12 @@ def _outcome(job: Job) -> str:
 def standing(job: Job) -> bytes:
     """A JPEG of the preview, or of the picture, with the drags from where the handles are now. Raises NotFinishedError
     where the picture is not kept any more."""
-    edit: Any = getattr(job, "edit", None) or job  # of a rendering, or the edit itself
+    edit = job.origin
     picture = edit.picture
     if picture is None:
         raise NotFinishedError("There is nothing to show of this edit any more.")
     base = Image.open(io.BytesIO(picture.thumbnail))
-    scale = base.width / edit.size[1]
+    scale = base.width / picture.size[1]
     if edit.preview is not None and not edit.ended.is_set():
         base = edit.preview.convert("RGB").resize(base.size)
     now = edit.points or tuple(drag.source for drag in edit.request.drags)
@@ -80,7 +79,7 @@ def standing(job: Job) -> bytes:
         for (x, y), drag in zip(now, edit.request.drags)
     ]
     mask = None
-    stored = edit.mask
-    if stored is not None:
-        mask = np.array(Image.fromarray(load_mask(stored, edit.size)).resize(base.size))
+    if edit.request.mask is not None:
+        with DECODING:
+            mask = np.array(Image.fromarray(load_mask(edit.request.mask, picture.size)).resize(base.size))
     return jpeg_of(Image.fromarray(draw_instruction(np.array(base.convert("RGB")), drags, mask)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from dragtext.extension.infotext import read_infotext
 from dragtext.sdk.errors import InputError
+from dragtext.sdk.picture.masks import mask_to_uri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ LINE = 'Steps: 8, Seed: 1, Size: 80x64, DragText method: gooddrag, DragText drag
 @pytest.fixture
 def job(jobs):
     mask = np.random.default_rng(0).random((64, 80)) > 0.5
-    return finished(jobs.submit(picture(), request(lr=0.02, text=False), mask))
+    return finished(jobs.submit(picture(), replace(request(lr=0.02, text=False), mask=mask_to_uri(mask))))
 
 
 def test_what_stands_in_it(job, host):

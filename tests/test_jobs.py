@@ -17,6 +17,7 @@ from dragtext.extension.queue import (
     UnknownJobError,
 )
 from dragtext.sdk.errors import DragTextError, InputError, InterruptedEditError, ModelError, NotEnoughMemoryError
+from dragtext.sdk.picture.masks import mask_to_uri
 from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import make_settings
 from PIL import Image
@@ -103,7 +104,7 @@ def test_interrupting_a_waiting_edit_ends_it_at_once(jobs, host):
     assert second.ended.wait(1)
     assert second.state == "interrupted"
     assert second not in jobs._waiting  # it takes no place
-    assert second.picture is second.mask is None  # and holds no memory
+    assert second.picture is second.request.mask is None  # and holds no memory
     host.hold.set()
     assert finished(first).state == "done"
     assert host.events.count("begin") == 1
@@ -178,7 +179,7 @@ def test_what_cannot_be_queued(jobs, host):
     with pytest.raises(InputError, match="outside the image"):
         jobs.submit(picture(), Request(make_drags([((20, 30), (500, 30))])))
     with pytest.raises(InputError, match="same size"):
-        jobs.submit(picture(), request(), np.ones((10, 10)))
+        jobs.submit(picture(), replace(request(), mask=mask_to_uri(np.ones((10, 10), bool))))
     host.hold.clear()
     jobs.submit(picture(), request(), identifier="mine")
     with pytest.raises(DuplicateJobError):
@@ -282,13 +283,13 @@ def test_the_worker_survives_what_nobody_expected(jobs, monkeypatch):
 def test_only_files_wait_and_nothing_stays_without_a_result(jobs, host):
     host.hold.clear()
     large = Image.new("RGB", (2000, 2000))  # 12 MB of pixels in a file of some kB
-    mask = np.full((2000, 2000), 255, np.uint8)
-    asked = Request(make_drags([((200, 300), (1500, 300))]), "a cat", None, make_settings(QUICK))
-    made = [jobs.submit(large, asked, mask) for _ in range(3)]
+    mask = mask_to_uri(np.ones((2000, 2000), bool))
+    asked = Request(make_drags([((200, 300), (1500, 300))]), "a cat", mask, make_settings(QUICK), mask)
+    made = [jobs.submit(large, asked) for _ in range(3)]
     assert sum(job.waiting_bytes for job in made) < 2**20
     for job in made[1:]:
         jobs.interrupt(job)
-        assert (job.picture, job.mask, job.preview, job.image) == (None, None, None, None)
+        assert (job.picture, job.request.mask, job.request.region, job.preview, job.image) == (None,) * 5
     host.on_show = lambda _notice: jobs.interrupt(made[0])
     host.hold.set()
     finished(made[0])
@@ -353,7 +354,6 @@ def test_what_is_too_much_or_no_text(jobs, asked, words):
 
 def test_an_edit_that_was_a_start_says_so_and_a_region_is_no_path(jobs):
     from dragtext.extension.words import words
-    from dragtext.sdk.picture.masks import mask_to_uri
 
     region = np.zeros((64, 80), bool)
     region[20:40, 10:30] = True
@@ -365,3 +365,87 @@ def test_an_edit_that_was_a_start_says_so_and_a_region_is_no_path(jobs):
         jobs.submit(picture(), replace(asked, region="/etc/passwd"))
     with pytest.raises(InputError, match="same size"):
         jobs.submit(picture(), replace(asked, region=(mask_to_uri(np.ones((9, 9), bool)),)))
+
+
+# Quick edits: who goes first.
+
+
+def test_a_quick_edit_is_a_warped_start_and_nothing_that_is_kept(jobs, host):
+    job = finished(jobs.submit(picture(), request(text=True), quick=True, owner="me"))
+    assert (job.state, job.result.settings.method, job.result.steps) == ("done", "warp", 0)
+    assert job.request.settings.lora_steps == 0
+    assert host.saved == []
+    assert jobs.history("me") == []
+    assert jobs.all("me") == [job]
+
+
+def test_a_newer_quick_edit_of_a_page_replaces_the_older(jobs, host):
+    host.hold.clear()
+    old, foreign, new = (jobs.submit(picture(), request(), quick=True, owner=owner) for owner in "aba")
+    assert (old.state, str(old.error)) == ("interrupted", "Another drag came after it.")
+    assert (old.picture, old.request.mask) == (None, None)
+    host.hold.set()
+    assert (finished(foreign).state, finished(new).state) == ("done", "done")
+
+
+def test_a_drag_goes_before_quick_edits_and_ends_one_that_runs(jobs, host):
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait_in_the_first(_notice):
+        if not began.is_set():
+            began.set()
+            assert go_on.wait(WAIT)
+
+    host.on_show = wait_in_the_first
+    quick = jobs.submit(picture(), request(), quick=True, owner="a")
+    assert began.wait(WAIT)
+    waiting = jobs.submit(picture(1), request(), quick=True, owner="b")
+    asked = jobs.submit(picture(), request(steps=1, lora_steps=0), owner="c")
+    assert [jobs.position(job) for job in (asked, waiting)] == [0, 2]
+    go_on.set()
+    order = []
+    for job in (quick, asked, waiting):
+        finished(job)
+        order.append(job.state)
+    assert order == ["interrupted", "done", "done"]
+    assert host.events.count("end") == 3
+    # It broke off where it was, without drawing what there was.
+    assert quick.image is None
+    assert quick.result is None
+
+
+def test_a_drag_ends_the_quick_edits_of_its_own_page(jobs, host):
+    host.hold.clear()
+    quick = jobs.submit(picture(), request(), quick=True, owner="a")
+    jobs.submit(picture(), request(), owner="a")
+    assert quick.state == "interrupted"
+
+
+def test_quick_edits_take_no_place_from_drags(jobs, host):
+    host.hold.clear()
+    for number in range(MAX_WAITING + 2):
+        try:
+            jobs.submit(picture(), request(), quick=True, owner=f"page{number}")
+        except QueueFullError:
+            break
+    else:
+        pytest.fail("any number of quick edits may wait")
+    assert jobs.submit(picture(), request()).state == "queued"
+    for job in jobs.all():
+        jobs.interrupt(job)
+
+
+def test_few_quick_edits_are_remembered(jobs):
+    made = [finished(jobs.submit(picture(), request(), quick=True, owner="a")) for _ in range(6)]
+    assert jobs.all() == made[-4:]
+
+
+def test_a_page_without_a_name_owns_nothing(jobs, host):
+    host.hold.clear()
+    job = jobs.submit(picture(), request())
+    assert jobs.all("") == []
+    with pytest.raises(UnknownJobError):
+        jobs.get(job.id, "")
+    with pytest.raises(UnknownJobError, match="of this page"):
+        jobs.get(job.id, "somebody")
+    assert jobs.get(job.id) is job

@@ -1,0 +1,88 @@
+"""Upload a picture once, look at it, edit it many times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from ...sdk.errors import DragTextError, InputError
+from .. import schema
+from ..bodies import file_body, in_thread
+from ..carried import carried
+from ..job import EditJob
+from ..pictures import kind_of, view_of
+from ..queue import finished_edit
+from .base import NEVER_STORED, Routes
+
+LEAST_VIEW, MOST_VIEW = 64, 4096
+
+
+def add_pictures(routes: Routes) -> None:
+    """Upload, view, and the file as it came."""
+    pictures = routes.jobs.pictures
+
+    @routes.add(
+        "POST",
+        "/pictures",
+        "Upload a picture file",
+        {
+            201: schema.answer(schema.picture_schema(), "Its id, for `picture` of an edit; unused ones are forgotten."),
+            **schema.responses(400, 411, 413, 415, 422),
+        },
+        openapi_extra=schema.file_body(),
+        status_code=201,
+    )
+    async def upload_picture(request: Request) -> Response:
+        """`request`: what the picture was made from, where it is a PNG of ours; `prompt`: of it, or of the host's."""
+        asker = routes.asker(request)
+
+        def known(identifier: str) -> EditJob | None:
+            try:
+                return finished_edit(routes.jobs.get(identifier, asker))
+            except DragTextError:
+                return None
+
+        def read(data: bytes) -> dict[str, Any]:
+            picture = pictures.add(data)
+            found = carried(picture, known)
+            return {
+                "id": picture.id,
+                "width": picture.size[1],
+                "height": picture.size[0],
+                "request": found.request and found.request.to_data(),
+                "v": found.v and list(found.v),
+                "prompt": found.prompt,
+                "note": " ".join(part for part in (picture.note, found.note) if part),
+            }
+
+        return JSONResponse(await in_thread(read, await file_body(request)), 201)
+
+    @routes.add(
+        "GET",
+        "/pictures/{picture_id}/view",
+        "An uploaded picture as it is seen, reduced",
+        {
+            200: {"description": "JPEG, or PNG where it is transparent.", "content": schema.FILE_CONTENT},
+            **schema.responses(404, 422),
+        },
+    )
+    async def view_picture(request: Request, picture_id: str, side: str = "2048") -> Response:
+        """`side`: the longer side in pixels, at most."""
+        if not side.isdecimal() or not LEAST_VIEW <= int(side[:9]) <= MOST_VIEW:
+            raise InputError(f"side is a whole number from {LEAST_VIEW} to {MOST_VIEW}.")
+        data, media = await in_thread(view_of, pictures.get(picture_id), int(side))
+        return Response(data, media_type=media, headers=NEVER_STORED)
+
+    @routes.add(
+        "GET",
+        "/pictures/{picture_id}/file",
+        "An uploaded picture's file as it came",
+        {200: {"description": "The file.", "content": schema.FILE_CONTENT}, **schema.responses(404)},
+    )
+    async def picture_as_it_came(request: Request, picture_id: str) -> Response:
+        picture = pictures.get(picture_id)
+        media, ending = await in_thread(kind_of, picture.data)
+        name = f'attachment; filename="picture-{picture.id[:8]}.{ending}"'
+        return Response(picture.data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": name})

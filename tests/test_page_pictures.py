@@ -1,0 +1,129 @@
+"""Pictures over HTTP: what an upload is answered with, views and files, and what is looked for in them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from .test_api import OTHER, PAGE, client, edit, encoded, file_of, refused  # noqa: F401 (a fixture)
+from .test_jobs import picture
+
+ROOT = "/dragtext/internal"
+MASK = np.zeros((64, 80), np.uint8)
+MASK[20:40, 10:60] = 255
+
+
+def upload(client, data: bytes, page=PAGE) -> dict:  # noqa: F811
+    answer = client.post(f"{ROOT}/pictures", content=data, headers={**page, "content-type": "application/octet-stream"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def with_text(**texts: str) -> bytes:
+    information = PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        information.add_itxt(name, text)
+    buffer = io.BytesIO()
+    picture().save(buffer, "PNG", pnginfo=information)
+    return buffer.getvalue()
+
+
+def test_a_plain_picture_carries_nothing(client):  # noqa: F811
+    found = upload(client, file_of(picture()))
+    assert {name: found[name] for name in ("width", "height", "request", "v", "prompt", "note")} == {
+        "width": 80,
+        "height": 64,
+        "request": None,
+        "v": None,
+        "prompt": "",
+        "note": "",
+    }
+
+
+def test_a_result_carries_its_whole_request(client):  # noqa: F811
+    body = edit(mask=encoded(Image.fromarray(MASK)))
+    made = client.post(f"{ROOT}/edits", json=body, headers=PAGE).json()
+    file = client.get(f"{ROOT}/edits/{made['id']}/image", headers=PAGE).content
+    found = upload(client, file)
+    assert found["request"]["drags"] == [[[20, 30], [50, 30]]]
+    assert found["request"]["mask"].startswith("data:image/png;base64,")
+    assert (found["prompt"], found["v"], found["note"]) == ("a cat", [1, 1], "")
+    # What it carries makes the same edit again.
+    again = client.post(
+        f"{ROOT}/edits", json={**found["request"], "image": body["image"], "wait": True}, headers=PAGE
+    ).json()
+    repeated = client.get(f"{ROOT}/edits/{again['id']}/image", headers=PAGE).content
+    assert np.array_equal(np.array(Image.open(io.BytesIO(repeated))), np.array(Image.open(io.BytesIO(file))))
+    # Of another size, nothing of it fits any more, and that is said.
+    information = Image.open(io.BytesIO(file)).text
+    smaller = PngImagePlugin.PngInfo()
+    smaller.add_itxt("dragtext", information["dragtext"])
+    buffer = io.BytesIO()
+    picture().resize((160, 128)).save(buffer, "PNG", pnginfo=smaller)
+    other = upload(client, buffer.getvalue())
+    assert other["request"]["mask"] is None
+    assert "same size" in other["note"]
+
+
+def test_an_infotext_finds_the_mask_that_the_server_knows(client):  # noqa: F811
+    made = client.post(f"{ROOT}/edits", json=edit(mask=encoded(Image.fromarray(MASK))), headers=PAGE).json()
+    infotext = client.jobs.get(made["id"]).infotext
+    assert upload(client, with_text(parameters=infotext))["request"]["mask"] is not None
+    foreign = upload(client, with_text(parameters=infotext), OTHER)
+    assert foreign["request"]["mask"] is None
+    assert "mask is not in" in foreign["note"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_prompt_of_a_hosts_picture(client, kind):  # noqa: F811
+    infotext = "a fox in snow,\nvery cold\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, Seed: 1"
+    if kind == "PNG":
+        data = with_text(parameters=infotext)
+    else:
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + infotext.encode("utf-16-be")
+        buffer = io.BytesIO()
+        picture().save(buffer, kind, exif=exif)
+        data = buffer.getvalue()
+    found = upload(client, data)
+    assert (found["request"], found["prompt"]) == (None, "a fox in snow,\nvery cold")
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({"dragtext": "{"}, "not valid JSON"),
+        ({"dragtext": "[" * 10_000}, "nested too deeply"),
+        ({"dragtext": '{"drags": [[[1, 2], [500, 2]]]}'}, "outside the image"),
+        ({"dragtext": '{"drags": [[[20, 30], [50, 30]]], "mask": "/etc/passwd"}'}, "file of its own"),
+        ({"dragtext": '{"drags": [[[20, 30], [50, 30]]]}', "dragtext_v": "much"}, "no number"),
+    ],
+)
+def test_what_cannot_be_used_is_said_and_the_picture_taken(client, texts, words):  # noqa: F811
+    found = upload(client, with_text(**texts))
+    assert words in found["note"]
+    assert not (found["request"] or {}).get("mask")
+
+
+def test_views_and_files(client):  # noqa: F811
+    photo = file_of(picture().resize((400, 320)), "JPEG")
+    clear = picture().convert("RGBA")
+    clear.putalpha(Image.fromarray(MASK))
+    for data, media, ending in ((photo, "image/jpeg", "jpg"), (file_of(clear), "image/png", "png")):
+        known = f"{ROOT}/pictures/{upload(client, data)['id']}"
+        view = client.get(f"{known}/view", params={"side": "64"}, headers=PAGE)
+        shown = Image.open(io.BytesIO(view.content))
+        assert (view.headers["content-type"], max(shown.size)) == (media, 64)
+        assert ("A" in shown.getbands()) == (ending == "png")
+        file = client.get(f"{known}/file", headers=PAGE)
+        assert (file.content, file.headers["content-type"]) == (data, media)
+        assert file.headers["x-content-type-options"] == "nosniff"
+        assert file.headers["content-disposition"].endswith(f'.{ending}"')
+        for side in ("0", "63", "99999", "x", "-5", "²"):
+            refused(client.get(f"{known}/view", params={"side": side}, headers=PAGE), 422, "whole number")
+        refused(client.get(f"{known}/file"), 403, "belong to the page")
+    refused(client.get(f"{ROOT}/pictures/unknown/view", headers=PAGE), 404, "upload it again")
+    refused(client.get(f"{ROOT}/pictures/unknown/file", headers=PAGE), 404, "upload it again")
