@@ -1,0 +1,195 @@
+// The stage's buttons and sliders, made from a table. No work at import.
+
+import { icon } from "./dragtext_icons.mjs";
+
+const TOOLS = [
+  ["open"],
+  ["undo", "redo"],
+  ["drag", "move", "pin", "delete"],
+  ["pick", "brush", "eraser", "rectangle", "lasso"],
+  ["preview", "fit", "pixels", "help"],
+];
+const LAYER_ACTIONS = ["around", "invert", "clear"];
+const KEYS = {
+  open: "",
+  undo: "Ctrl+Z",
+  redo: "Ctrl+Shift+Z",
+  drag: "D",
+  move: "V",
+  pin: "P",
+  delete: "Del",
+  pick: "O",
+  brush: "B",
+  eraser: "E",
+  rectangle: "U",
+  lasso: "L",
+  preview: "R",
+  fit: "Ctrl+0",
+  pixels: "Ctrl+1",
+  help: "H",
+  invert: "I",
+};
+
+/** An element with attributes; `text` and `html` are its content, children follow. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") made.textContent = value;
+    else if (name === "html")
+      made.innerHTML = value; // our own icons only
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children.filter(Boolean));
+  return made;
+}
+
+/** The toolbar: `element`, and `show(state)` that makes it tell what is so. act(action, value): what was pressed. */
+export class Toolbar {
+  constructor(say, act) {
+    this.say = say;
+    this.act = act;
+    this.buttons = new Map();
+    this.element = element("div", { class: "dragtext_toolbar", role: "toolbar", "aria-label": say("tools") });
+    const tools = element("div", { class: "dragtext_row" });
+    for (const group of TOOLS) {
+      tools.append(
+        element("div", { class: "dragtext_group", role: "group" }, ...group.map((name) => this.button(name))),
+      );
+    }
+    this.element.append(tools, this.options());
+  }
+
+  button(name, { text = false } = {}) {
+    const label = this.say(name);
+    const more = [`${name}_help`].map((key) => this.say(key)).find((value) => !value.endsWith("_help"));
+    const key = KEYS[name]
+      ? ` (${KEYS[name].replace("Ctrl", this.say("key_ctrl")).replace("Shift", this.say("key_shift"))})`
+      : "";
+    const made = element("button", {
+      type: "button",
+      class: `dragtext_button${text ? " dragtext_texted" : ""}`,
+      "data-action": name,
+      "aria-label": label,
+      title: `${label}${key}${more ? `\n${more}` : ""}`,
+      html: icon(name) + (text ? `<span></span>` : ""),
+    });
+    if (text) made.querySelector("span").textContent = label;
+    made.addEventListener("click", () => this.act(name));
+    this.buttons.set(name, made);
+    return made;
+  }
+
+  options() {
+    const { say } = this;
+    this.layers = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": say("layers") });
+    for (const name of ["region", "mask"]) {
+      const made = element("button", {
+        type: "button",
+        class: "dragtext_button dragtext_texted",
+        role: "radio",
+        "data-layer": name,
+        title: `${say(name)} (X)\n${say(`${name}_help`)}`,
+        html: '<i class="dragtext_swatch"></i><span></span>',
+      });
+      made.querySelector("span").textContent = say(name);
+      made.addEventListener("click", () => this.act("layer", name));
+      this.layers.append(made);
+    }
+    this.follows = element("label", { class: "dragtext_follows", title: say("follows_help") });
+    this.following = element("input", { type: "checkbox", "data-action": "follow" });
+    this.following.addEventListener("change", () => this.act("follow", this.following.checked));
+    this.follows.append(this.following, element("span", { text: say("follows") }));
+
+    this.picking = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": say("pick_what") });
+    for (const [name, drawn] of [
+      ["object", "object"],
+      ["plus", "plus"],
+      ["minus", "minus"],
+    ]) {
+      const label = say(`pick_${name}`);
+      const made = element("button", {
+        type: "button",
+        class: "dragtext_button",
+        role: "radio",
+        "data-pick": name,
+        "aria-label": label,
+        title: label,
+        html: icon(drawn),
+      });
+      made.addEventListener("click", () => this.act("pick_mode", name));
+      this.picking.append(made);
+    }
+    this.size = this.slider("size", 1, 100);
+    this.opacity = this.slider("opacity", 0, 100);
+    const actions = LAYER_ACTIONS.map((name) => this.button(name, { text: name === "around" }));
+    return element(
+      "div",
+      { class: "dragtext_row dragtext_options" },
+      element("div", { class: "dragtext_group" }, this.layers, this.follows),
+      element("div", { class: "dragtext_group", role: "group" }, ...actions),
+      element("div", { class: "dragtext_group dragtext_sliders" }, this.picking, this.size.label, this.opacity.label),
+    );
+  }
+
+  slider(name, least, most) {
+    const value = element("output", { class: "dragtext_value" });
+    const input = element("input", { type: "range", min: least, max: most, step: "any", "data-action": name });
+    input.addEventListener("input", () => this.act(name, Number(input.value)));
+    const label = element(
+      "label",
+      { class: "dragtext_slider" },
+      element("span", { text: this.say(name) }),
+      input,
+      value,
+    );
+    return { label, input, value };
+  }
+
+  /**
+   * state: {tool, layer, pickMode, canUndo, canRedo, chosen, hasPicture, hasDrags, hasLayer, maskAuto, hasRegion, preview,
+   * sizeShare (0..1), radius, opacity (0..1), enabled, sized, help}.
+   */
+  show(state) {
+    const can = {
+      open: state.enabled,
+      undo: state.canUndo && state.enabled,
+      redo: state.canRedo && state.enabled,
+      delete: state.chosen && state.enabled,
+      around: state.hasDrags && state.enabled,
+      invert: state.hasPicture && state.enabled,
+      clear: state.hasLayer && state.enabled,
+      fit: state.hasPicture,
+      pixels: state.hasPicture,
+      help: true,
+    };
+    for (const [name, made] of this.buttons) {
+      made.disabled = !(can[name] ?? (state.hasPicture && (state.enabled || name === "preview")));
+      if (TOOLS[2].includes(name) || TOOLS[3].includes(name)) {
+        if (name !== "delete") made.setAttribute("aria-pressed", String(state.tool === name));
+      }
+    }
+    this.buttons.get("preview").setAttribute("aria-pressed", String(state.preview));
+    this.buttons.get("help").setAttribute("aria-expanded", String(state.help));
+    for (const made of this.layers.children) {
+      made.setAttribute("aria-checked", String(made.dataset.layer === state.layer));
+      made.disabled = !state.hasPicture;
+    }
+    this.follows.hidden = state.layer !== "mask";
+    this.following.checked = state.maskAuto;
+    this.following.disabled = !state.hasPicture || !state.enabled;
+    this.picking.hidden = state.tool !== "pick";
+    for (const made of this.picking.children) {
+      made.setAttribute("aria-checked", String(made.dataset.pick === state.pickMode));
+    }
+    this.size.label.hidden = !state.sized;
+    this.show_slider(this.size, state.sizeShare * 99 + 1, `${Math.round(state.radius * 2)} px`);
+    this.show_slider(this.opacity, state.opacity * 100, `${Math.round(state.opacity * 100)} %`);
+  }
+
+  show_slider({ input, value }, number, text) {
+    if (document.activeElement !== input || Math.abs(input.value - number) > 1) input.value = number;
+    value.textContent = text;
+    input.setAttribute("aria-valuetext", text);
+  }
+}

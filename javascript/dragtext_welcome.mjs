@@ -1,0 +1,53 @@
+// What the stage shows while it has no picture, and how files get into it. No work at import.
+
+import { icon } from "./dragtext_icons.mjs";
+import { element } from "./dragtext_toolbar.mjs";
+
+const STEPS = [
+  ["step_open", "open"],
+  ["step_point", "drag"],
+  ["step_drag", "run"],
+];
+
+/** The three steps, as an element with a button that opens a file and a place `.dragtext_examples` for examples. */
+export function welcome(say, open) {
+  const steps = STEPS.map(([key, drawn], n) =>
+    element(
+      "li",
+      {},
+      element("span", { class: "dragtext_step", html: icon(drawn) }),
+      element("strong", { text: `${n + 1}. ${say(key)}` }),
+      element("span", { text: say(`${key}_help`) }),
+    ),
+  );
+  const button = element("button", {
+    type: "button",
+    class: "dragtext_button dragtext_texted dragtext_first",
+    "data-action": "open",
+    html: `${icon("open")}<span></span>`,
+  });
+  button.querySelector("span").textContent = say("open");
+  button.addEventListener("click", open);
+  return element(
+    "div",
+    { class: "dragtext_welcome", role: "region", "aria-label": say("empty_title") },
+    element("ol", { class: "dragtext_steps" }, ...steps),
+    button,
+    element("div", { class: "dragtext_examples" }),
+  );
+}
+
+/** The pictures that something dropped holds: files, else what its address leads to. */
+export async function filesOf(transfer) {
+  const files = [...transfer.files];
+  if (files.length) return files;
+  const address = transfer
+    .getData("text/uri-list")
+    .split(/\r?\n/)
+    .find((line) => line && !line.startsWith("#"));
+  if (!address) return [];
+  const blob = await (await fetch(address)).blob();
+  return [
+    new File([blob], decodeURIComponent(address.split("/").at(-1).split("?")[0]) || "picture", { type: blob.type }),
+  ];
+}

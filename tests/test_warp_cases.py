@@ -1,0 +1,111 @@
+"""The warp that the page draws is the one that an edit begins with: shared cases, which node checks in warp.test.mjs.
+
+`python -m tests.test_warp_cases` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dragtext.sdk.drag.bend import bent_map
+from dragtext.sdk.drag.deform import deform, fetch_map, transform_kind
+
+CASES = Path(__file__).parent / "warp_cases.json"
+EVERY = 7  # of a map's pixels, in either direction
+HANDLES = np.array([[60.0, 50.0], [120.0, 60.0], [90.0, 130.0], [70.0, 100.0]])
+
+
+def turned(points: np.ndarray, angle: float, size: float = 1.0) -> np.ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return size * (points - 90) @ np.array([[cos, sin], [-sin, cos]]) + 90
+
+
+def situations() -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int, int, int] | None]]:
+    """Handles, targets, and where a root is (top, left, bottom, right), by name."""
+    pins = HANDLES.copy()
+    pins[:3] = HANDLES[:3]
+    pins[3] += (25, -10)
+    two = HANDLES[:2]
+    return {
+        "one drag": (HANDLES[:1], HANDLES[:1] + (31.5, -12.25), None),
+        "a move of all": (HANDLES, HANDLES + (20, -7), None),
+        "a turn": (HANDLES, turned(HANDLES, 0.6), None),
+        "a turn by two": (two, turned(two, -0.9), None),
+        "a growth": (HANDLES, turned(HANDLES, 0.3, 1.4), None),
+        "a growth by two": (two, (two - 90) * 1.5 + 90, None),
+        "a stretch": (HANDLES, (HANDLES - 90) * (1.4, 0.8) + 90, None),
+        "a shear": (HANDLES, (HANDLES - 90) @ np.array([[1.0, 0.0], [0.4, 1.0]]) + 90, None),
+        "drags that disagree": (HANDLES, HANDLES + [(30, 0), (-30, 0), (0, 25), (5, -30)], None),
+        "pins": (HANDLES, pins, None),
+        "on a line": (
+            np.array([[10.0, 10.0], [20.0, 10.0], [30.0, 10.0]]),
+            np.array([[20.0, 30.0], [40.0, 30.0], [60.0, 30.0]]),
+            None,
+        ),
+        "one part that bends": (np.array([[90.0, 50.0]]), np.array([[120.0, 62.0]]), (120, 70, 128, 110)),
+        "a part that bends and turns": (
+            np.array([[90.0, 40.0], [90.0, 80.0]]),
+            np.array([[125.0, 52.0], [104.0, 84.0]]),
+            (120, 70, 128, 110),
+        ),
+        "a part that bends, with a pin": (
+            np.array([[90.0, 40.0], [60.0, 80.0]]),
+            np.array([[70.0, 30.0], [60.0, 80.0]]),
+            (120, 70, 128, 110),
+        ),
+    }
+
+
+def case(name: str, handles: np.ndarray, targets: np.ndarray, root: tuple[int, int, int, int] | None) -> dict[str, Any]:
+    kind = transform_kind(handles, targets)
+    box = (20, 15, 151, 172)
+    lands = np.ones((box[2] - box[0], box[3] - box[1]), bool)
+    if root is None:
+        places = fetch_map(box, handles, targets, kind)
+    else:
+        whole = np.zeros((180, 190), bool)
+        whole[root[0] : root[2], root[1] : root[3]] = True
+        places, lands = bent_map(box, whole, handles, targets, kind)
+    rows, cols = (np.arange(0, side, EVERY) for side in lands.shape)
+    points = np.stack(np.meshgrid(np.arange(0, 200, 40.0) + 0.5, np.arange(0, 200, 50.0) + 0.25), -1).reshape(-1, 2)
+    return {
+        "name": name,
+        "kind": kind,
+        "handles": handles.tolist(),
+        "targets": targets.tolist(),
+        "box": list(box),
+        "root": None if root is None else {"width": 190, "height": 180, "box": list(root)},
+        "points": points.tolist(),
+        "moved": np.round(deform(points, handles, targets, kind), 4).tolist(),
+        "map": [
+            [int(col), int(row), *(np.round(places[row, col], 2).tolist() if lands[row, col] else (None, None))]
+            for row in rows
+            for col in cols
+        ],
+    }
+
+
+def cases() -> list[dict[str, Any]]:
+    return [case(name, *situation) for name, situation in situations().items()]
+
+
+def written(found: list[dict[str, Any]]) -> str:
+    return "[\n" + ",\n".join(json.dumps(one, separators=(",", ":")) for one in found) + "\n]\n"
+
+
+def test_the_cases_are_what_python_computes():
+    kept = json.loads(CASES.read_text())
+    for one, other in zip(kept, json.loads(written(cases())), strict=True):
+        assert {**one, "moved": 0, "map": 0} == {**other, "moved": 0, "map": 0}
+        assert np.allclose(one["moved"], other["moved"], atol=1e-3)
+        maps = (np.array(case["map"], float) for case in (one, other))
+        before, now = maps
+        # What bends is found in steps, which end at other places on other machines where the map folds.
+        assert np.mean(~np.isclose(before, now, atol=0.05, equal_nan=True).all(1)) < 0.005, one["name"]
+
+
+if __name__ == "__main__":
+    CASES.write_text(written(cases()))
