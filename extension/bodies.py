@@ -19,7 +19,7 @@ from fastapi import Request
 from starlette.formparsers import MultiPartParser
 
 from ..sdk.errors import InputError
-from ..sdk.picture.masks import URI_PREFIX
+from ..sdk.picture.masks import to_uri
 from .access import RefusedError
 
 MAX_BODY = 64 * 2**20
@@ -55,6 +55,13 @@ async def json_body(request: Request) -> dict[str, Any]:
     """The fields of a JSON object."""
     _want_json(_content_type(request))
     return await in_thread(_parse, await body(request))
+
+
+async def masked_body(request: Request) -> dict[str, Any]:
+    """The same, in which mask and region are picture files in base64: as data URIs, and so never paths."""
+    _want_json(_content_type(request))
+    data = await body(request)
+    return await in_thread(lambda: with_uris(_parse(data)))
 
 
 async def file_body(request: Request) -> bytes:
@@ -110,7 +117,7 @@ def with_uris(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _uri(value: Any, what: str) -> str:
-    return URI_PREFIX + base64.b64encode(_decode(value, what)).decode()
+    return to_uri(_decode(value, what))
 
 
 def _form_fields(headers: Any, data: bytes) -> tuple[bytes | None, dict[str, Any]]:
@@ -147,7 +154,7 @@ async def _read_form(headers: Any, data: bytes) -> tuple[bytes | None, dict[str,
         raise InputError("In a form, image and mask are files and not part of the request.")
     fields = with_uris(fields)
     if "mask" in files:
-        fields["mask"] = URI_PREFIX + base64.b64encode(files["mask"]).decode()
+        fields["mask"] = to_uri(files["mask"])
     return files["image"], fields
 
 

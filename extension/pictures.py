@@ -5,7 +5,6 @@ Also the PNG files that results are handed out as.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import threading
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..sdk.errors import DragTextError
-from ..sdk.picture.masks import URI_PREFIX
+from ..sdk.picture.masks import to_uri
 from ..sdk.picture.reading import PICTURE_FORMATS, load_image, to_pil
 
 BUDGET = 256 * 2**20  # bytes of files that no edit refers to
@@ -45,7 +44,7 @@ class Picture:
     @property
     def uri(self) -> str:
         """The file as a request names a mask or a region."""
-        return URI_PREFIX + base64.b64encode(self.data).decode()
+        return to_uri(self.data)
 
     @property
     def pixels(self) -> np.ndarray:

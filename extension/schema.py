@@ -16,6 +16,26 @@ FILES = ("application/octet-stream", "image/png", "image/jpeg", "image/webp")
 FILE_CONTENT = {kind: {} for kind in (*FILES, "image/gif", "image/bmp", "image/tiff", "image/avif", "image/heif")}
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
+DRAGS = {
+    "type": "array",
+    "description": "[[handle, target], ...], points (x, y) in pixels of the picture",
+    "items": {"type": "array", "items": POINT, "minItems": 2, "maxItems": 2},
+    "minItems": 1,
+    "maxItems": MAX_DRAGS,
+}
+MASK = {
+    **NULLABLE_TEXT,
+    "description": "picture of the same size in base64; what is brighter than half may change",
+}
+REGION = {
+    "type": ["string", "array", "null"],
+    "items": {"type": "string"},
+    "maxItems": MAX_DRAGS,
+    "description": "what the drags carry, like the mask: one picture for all of them, or one per drag",
+}
+PICTURE_FIELDS = (("id", "string"), ("width", "integer"), ("height", "integer"))
+URI = {"type": "string", "description": "data URI of a one-bit PNG of the picture's size"}
+
 EXAMPLE_EDIT = {
     "image": "iVBORw0KGgo...",
     "prompt": "a cat",
@@ -28,6 +48,10 @@ EXAMPLE_EDIT = {
 
 def _object(properties: dict[str, Any], required: list[str] | None = None, **more: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required or [], **more}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 def settings_schema() -> dict[str, Any]:
@@ -45,13 +69,7 @@ def edit_schema() -> dict[str, Any]:
             "description": "what the picture shows, in the host's prompt syntax",
             "maxLength": MAX_PROMPT,
         },
-        "drags": {
-            "type": "array",
-            "description": "[[handle, target], ...], points (x, y) in pixels of the picture",
-            "items": {"type": "array", "items": POINT, "minItems": 2, "maxItems": 2},
-            "minItems": 1,
-            "maxItems": MAX_DRAGS,
-        },
+        "drags": DRAGS,
         "source_points": {
             "type": "array",
             "items": POINT,
@@ -59,16 +77,8 @@ def edit_schema() -> dict[str, Any]:
             "description": "with target_points, in place of drags",
         },
         "target_points": {"type": "array", "items": POINT, "maxItems": MAX_DRAGS},
-        "mask": {
-            **NULLABLE_TEXT,
-            "description": "picture of the same size in base64; what is brighter than half may change",
-        },
-        "region": {
-            "type": ["string", "array", "null"],
-            "items": {"type": "string"},
-            "maxItems": MAX_DRAGS,
-            "description": "what the drags carry: like the mask with data:image/png;base64, in front, or one per drag",
-        },
+        "mask": MASK,
+        "region": REGION,
         "settings": settings_schema(),
         "wait": {"type": "boolean", "default": False, "description": "answer when it is finished, or after 10 minutes"},
         "save": {"type": "boolean", "default": True, "description": "also write the result where the host saves"},
@@ -81,15 +91,73 @@ def edit_schema() -> dict[str, Any]:
 def picture_schema() -> dict[str, Any]:
     """JSON Schema of an uploaded picture."""
     properties = {
-        "id": {"type": "string"},
-        "width": {"type": "integer"},
-        "height": {"type": "integer"},
+        **{name: {"type": kind} for name, kind in PICTURE_FIELDS},
         "request": {"type": ["object", "null"], "description": "of the edit that made it, where the file carries it"},
         "v": {"type": ["array", "null"], "items": {"type": "number"}, "description": "the point of that edit's way"},
         "prompt": {"type": "string", "description": "of that request, or of a host's infotext"},
         "note": {"type": "string", "description": "what there is to say about reading it"},
     }
     return _object(properties, ["id", "width", "height"])
+
+
+def pick_schema() -> dict[str, Any]:
+    """JSON Schema of how somebody points at an object; one of these at least."""
+    stroke = _object(
+        {"radius": {"type": "number", "exclusiveMinimum": 0}, "points": _list(POINT)}, ["radius", "points"]
+    )
+    box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+    properties = {
+        "handles": {**_list(POINT), "maxItems": MAX_DRAGS, "description": "(x, y) pixels that lie on it"},
+        "box": {**box, "description": "left, top, right, bottom: a rectangle that holds it"},
+        "plus": {**_list(stroke), "description": "strokes over it"},
+        "minus": {**_list(stroke), "description": "strokes over what does not belong to it"},
+    }
+    return _object(properties, additionalProperties=False)
+
+
+def region_schema() -> dict[str, Any]:
+    """JSON Schema of a region that was found."""
+    return _object({"region": URI, "note": {"type": "string"}}, ["region", "note"])
+
+
+def mask_schema() -> dict[str, Any]:
+    """JSON Schema of a mask that follows."""
+    return _object({"mask": URI}, ["mask"])
+
+
+def drawn_schema(*required: str) -> dict[str, Any]:
+    """JSON Schema of what somebody has drawn so far."""
+    properties: dict[str, Any] = {"drags": {**DRAGS, "minItems": 0}, "region": REGION}
+    if "region" not in required:
+        properties |= {"drags": DRAGS, "mask": MASK}
+    return _object(properties, list(required), additionalProperties=False)
+
+
+def start_schema() -> dict[str, Any]:
+    """JSON Schema of a warped start's parts."""
+    root = {**URI, "type": ["string", "null"], "description": "where it hangs on a body, if it does"}
+    move = _object({"region": URI, "drags": _list({"type": "integer"}), "root": root}, ["region", "drags", "root"])
+    properties = {
+        "source": {"type": "string", "enum": ["given", "found", "mask", "handles"]},
+        "moves": {**_list(move), "description": "regions, with the numbers of the drags that carry each"},
+        "background": {"type": "string", "description": "data URI of a JPEG: the picture without them, filled"},
+    }
+    return _object(properties, ["source", "moves", "background"])
+
+
+def document_schema() -> dict[str, Any]:
+    """JSON Schema of what an edit was made from."""
+    picture = _object({name: {"type": kind} for name, kind in PICTURE_FIELDS}, [name for name, _ in PICTURE_FIELDS])
+    properties = {
+        "picture": picture,
+        "prompt": {"type": "string"},
+        "drags": DRAGS,
+        "mask": MASK,
+        "region": REGION,
+        "settings": {"type": "object"},
+        "v": _list({"type": "number"}),
+    }
+    return _object(properties, list(properties))
 
 
 def job_schema() -> dict[str, Any]:

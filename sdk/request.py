@@ -61,9 +61,9 @@ def make_drags(
         pairs = list(zip(sources, targets))
     else:
         pairs = _pairs(drags)
-    if not pairs:
-        raise InputError("There are no drags; give at least one handle point and its target.")
     result = tuple(Drag(_point(source), _point(target)) for source, target in pairs)
+    if not result:
+        raise InputError("There are no drags; give at least one handle point and its target.")
     if all(drag.pins for drag in result):
         raise InputError(f"Handle and target are both at {show(result[0].source)}; move the target.")
     given: dict[Point, Point] = {}
@@ -75,6 +75,14 @@ def make_drags(
                 "handle one."
             )
     return result
+
+
+def read_drags(drags: Any) -> tuple[Drag, ...]:
+    """Drags that need not make an edit yet, while somebody is still drawing: none, or only pins.
+
+    Forms and errors as for `make_drags`.
+    """
+    return tuple(Drag(_point(source), _point(target)) for source, target in _pairs(drags))
 
 
 def _pairs(drags: Any) -> list[tuple[Any, Any]]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..queue import Jobs
+from .afterwards import add_afterwards
 from .base import API, PAGE, Routes
 from .edits import add_edits
 from .facts import add_facts, add_scripts
+from .following import add_following
+from .looking import add_looking
 from .pictures import add_pictures
 
 __all__ = ["API", "PAGE", "add_routes"]
 
-PARTS = (add_edits, add_pictures, add_facts)
+PARTS = (add_edits, add_following, add_afterwards, add_pictures, add_looking, add_facts)
 PAGES_OWN = (add_scripts,)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..drag import LOOPS
 from ..drag.regions import choose_regions
-from ..drag.start import warp_picture
+from ..drag.start import in_betweens
 from ..editor import Editor, OnProgress
 from ..errors import InputError, InterruptedEditError
 from ..evaluation.examples import Example, examples
@@ -24,7 +24,7 @@ from ..model.base import DiffusionModel
 from ..model.load import load_model
 from ..picture.drawing import draw_instruction, save_animation, strip
 from ..picture.files import check_writable, make_folder, save_image
-from ..request import Drag, make_drags
+from ..request import make_drags
 from ..result import EditResult
 from ..settings import Settings, make_settings
 from .arguments import JsonOption, QuietOption
@@ -160,16 +160,8 @@ def _frames(task: DragTask, result: EditResult) -> list[tuple[np.ndarray, int]]:
     drags = make_drags(task.drags)
     frames = [(draw_instruction(task.image, drags, None), 800)]
     regions = choose_regions(task.image, drags, task.mask > 0)
-    for step in range(1, FRAMES):
-        share = step / FRAMES
-        moves = [(region, [_part_of_the_way(drag, share) for drag in group]) for region, group in regions.moves]
-        frames.append((warp_picture(task.image, moves).picture, 60))
+    frames += [(picture, 60) for picture in in_betweens(task.image, regions.moves, FRAMES - 1)]
     return [*frames, (np.array(result.image.convert("RGB")), 1600)]
-
-
-def _part_of_the_way(drag: Drag, share: float) -> Drag:
-    x, y = (a + share * (b - a) for a, b in zip(drag.source, drag.target))
-    return Drag(drag.source, (x, y))
 
 
 def _describe(shown: _Shown) -> Sequence[str]:

@@ -67,8 +67,13 @@ def bent_map(
 
 def grown(region: np.ndarray, by: int) -> np.ndarray:
     """(H, W) bool, reaching so many pixels farther."""
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
-    return cv2.dilate(region.astype(np.uint8), brush) > 0
+    result = np.zeros(region.shape, bool)
+    rows, cols = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    if len(rows):  # only there: a wide brush takes long on a large picture
+        here = tuple(slice(max(side[0] - by, 0), side[-1] + by + 1) for side in (rows, cols))
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
+        result[here] = cv2.dilate(region[here].astype(np.uint8), brush) > 0
+    return result
 
 
 def _sampled(ways: np.ndarray, places: np.ndarray, box: Box) -> np.ndarray:

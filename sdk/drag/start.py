@@ -56,18 +56,14 @@ def warp_picture(picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence
     earlier ones.
     """
     union = np.any([region for region, _ in moves], axis=0)
-    result = fill_hole(picture, grown(union, CLEARED))
+    result, roots = without_regions(picture, [region for region, _ in moves])
     place = np.zeros(picture.shape[:2], np.float32)
     kinds = []
-    for region, drags in moves:
+    for (region, drags), root in zip(moves, roots):
         handles = np.array([drag.source for drag in drags], np.float64)
         targets = np.array([drag.target for drag in drags], np.float64)
         kind = transform_kind(handles, targets)
         kinds.append(kind)
-        root = find_root(picture, region)
-        if root is not None:
-            body = grown(root, CLEARED) & ~region  # what was cleared of it beside the region
-            result[body] = picture[body]
         (top, left, bottom, right), here, share = _landed(picture, region, root, handles, targets, kind)
         if bottom > top:
             box = result[top:bottom, left:right]
@@ -77,6 +73,37 @@ def warp_picture(picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence
             covered = place[top:bottom, left:right]
             np.maximum(covered, share, out=covered)
     return Start(result, union, place, grown(union, CARRIED) & (place < 0.5), tuple(kinds))
+
+
+def without_regions(
+    picture: np.ndarray, regions: Sequence[np.ndarray]
+) -> tuple[np.ndarray, tuple[np.ndarray | None, ...]]:
+    """What the picture is without what moves, filled, and where each of the regions (H, W) bool hangs on a body."""
+    union = np.any(regions, axis=0)
+    result = fill_hole(picture, grown(union, CLEARED))
+    roots = tuple(find_root(picture, region) for region in regions)
+    for root in roots:
+        if root is not None:
+            body = grown(root, CLEARED) & ~union  # what was cleared of it beside what moves
+            result[body] = picture[body]
+    return result, roots
+
+
+def in_betweens(
+    picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence[Drag]]], count: int
+) -> list[np.ndarray]:
+    """Pictures on the way of `warp_picture`, without its ends: `count` of them, evenly spaced."""
+    pictures = []
+    for number in range(1, count + 1):
+        share = number / (count + 1)
+        part = [(region, [_part_of_the_way(drag, share) for drag in drags]) for region, drags in moves]
+        pictures.append(warp_picture(picture, part).picture)
+    return pictures
+
+
+def _part_of_the_way(drag: Drag, share: float) -> Drag:
+    x, y = (a + share * (b - a) for a, b in zip(drag.source, drag.target))
+    return Drag(drag.source, (x, y))
 
 
 def fill_hole(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:

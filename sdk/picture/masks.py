@@ -17,6 +17,7 @@ from .reading import open_picture, upright
 log = logging.getLogger("dragtext")
 
 URI_PREFIX = "data:image/png;base64,"
+JPEG_URI_PREFIX = "data:image/jpeg;base64,"
 SENSIBLE_SHARE = 0.95  # a mask that lets more than this share of the picture change is hardly meant so
 
 
@@ -74,7 +75,12 @@ def mask_to_uri(mask: np.ndarray) -> str:
     """(H, W) bool as a one-bit PNG in a data URI, small enough for metadata."""
     buffer = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).convert("1").save(buffer, "PNG", optimize=True)
-    return URI_PREFIX + base64.b64encode(buffer.getvalue()).decode()
+    return to_uri(buffer.getvalue())
+
+
+def to_uri(file: bytes, prefix: str = URI_PREFIX) -> str:
+    """A file in a data URI."""
+    return prefix + base64.b64encode(file).decode()
 
 
 def _of_array(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from ..errors import InputError
 from ..request import Drag, Point
 
 WORKING_SIDE = 256  # a region is looked for on a copy reduced to this, pixels
@@ -16,7 +18,17 @@ MARGIN = 12  # around region, path and target, pixels at the working side
 _LEAST, _MOST = 60, 0.95  # a region of fewer pixels, or one that covers more of the mask, is none
 _BRIDGE = 5  # what is thinner than so many pixels does not connect: a part is not its body for a shared outline
 _RING = 7  # width of the ring around the mask that tells what the ground is, pixels
+_AROUND = 0.3  # what is seen around a rectangle that was drawn, share of its longer side
+_COMPANION = 0.1  # pieces so large beside the largest are part of what a rectangle holds
 _PLAIN, _GROUND = 0.97, 60.0  # share of the ring that must be ground, and summed RGB difference that is ground still
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """What a brush went over. radius: pixels; points: its way, (x, y) pixels, all of the picture."""
+
+    radius: float
+    points: tuple[Point, ...]
 
 
 def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray | None = None) -> np.ndarray | None:
@@ -50,10 +62,64 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     found = _touched(found, points)
     if found.sum() < _LEAST or found.sum() > _MOST * inside.sum():
         return None
-    if scale < 1:
-        enlarged = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        found = enlarged > 0.5
-    return found
+    return _enlarge(found, (height, width))
+
+
+def pick_region(
+    picture: np.ndarray,
+    *,
+    handles: Sequence[Point] = (),
+    box: tuple[float, float, float, float] | None = None,
+    plus: Sequence[Stroke] = (),
+    minus: Sequence[Stroke] = (),
+) -> np.ndarray | None:
+    """What somebody points at, by GrabCut: with clicks, a rectangle around it, strokes over it and beside it.
+
+    picture: (H, W, 3) uint8 RGB; handles: (x, y) pixels that lie on it; box: (left, top, right, bottom) pixels that
+    hold all of it; plus, minus: what belongs to it and what does not, for certain. Returns (H, W) bool, or None where
+    nothing can be told from its surroundings. Raises InputError where nothing is pointed at.
+    """
+    if not handles and not plus and box is None:
+        raise InputError("Nothing is pointed at; click on the object, draw a rectangle around it or paint over it.")
+    height, width = picture.shape[:2]
+    top, left, bottom, right = _window(box, plus, (height, width))
+    part = picture[top:bottom, left:right]
+    scale = min(1.0, WORKING_SIDE / max(part.shape[:2]))
+    small = _shrink(part, scale)
+
+    def painted(strokes: Sequence[Stroke]) -> np.ndarray:
+        return _painted(strokes, (left, top), scale, small.shape[:2])
+
+    def at(radius: float) -> np.ndarray:
+        return painted([Stroke(radius / scale, (handle,)) for handle in handles])
+
+    room = np.ones(small.shape[:2], bool)
+    labels = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    if box is not None:
+        room[:] = False
+        x0, y0, x1, y1 = ((side - edge) * scale for side, edge in zip(box, (left, top, left, top)))
+        room[max(0, round(y0)) : max(1, round(y1)), max(0, round(x0)) : max(1, round(x1))] = True
+        labels[:] = np.where(room, cv2.GC_PR_FGD, cv2.GC_BGD)
+    else:
+        around = [Stroke(stroke.radius + PROBABLE / scale, stroke.points) for stroke in plus]
+        labels[at(PROBABLE) | painted(around)] = cv2.GC_PR_FGD
+    sure, never = painted(plus), painted(minus)
+    labels[at(SURE) | sure] = cv2.GC_FGD
+    labels[never] = cv2.GC_BGD
+    if not np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() or not np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
+        return None
+    found = _grab(small, labels)
+    if box is not None:
+        found |= _standing_out(small, room)
+    found = (_solid(found) | sure) & ~never
+    pointed = (at(SURE) & ~never) | sure
+    wanted = _joined(found, pointed)
+    found = wanted if box is None else wanted | _largest(found)
+    if found.sum() < _LEAST or found.sum() > _MOST * found.size:
+        return None
+    whole = np.zeros((height, width), bool)
+    whole[top:bottom, left:right] = _enlarge(found, (bottom - top, right - left))
+    return whole
 
 
 def mask_around(region: np.ndarray, drags: Sequence[Drag]) -> np.ndarray:
@@ -106,6 +172,52 @@ def _solid(region: np.ndarray) -> np.ndarray:
 def _without_bridges(region: np.ndarray) -> np.ndarray:
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_BRIDGE, _BRIDGE))
     return cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, brush) > 0
+
+
+def _joined(region: np.ndarray, touched: np.ndarray) -> np.ndarray:
+    """The connected pieces that hold some of `touched`."""
+    _, labels = cv2.connectedComponents(region.astype(np.uint8))
+    return np.isin(labels, list(set(np.unique(labels[touched]).tolist()) - {0}))
+
+
+def _largest(region: np.ndarray) -> np.ndarray:
+    """The largest connected piece, and those that are not much smaller."""
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    areas = facts[:, cv2.CC_STAT_AREA]
+    areas[0] = 0
+    return np.isin(labels, np.flatnonzero(areas > _COMPANION * areas.max()))
+
+
+def _window(
+    box: tuple[float, float, float, float] | None, plus: Sequence[Stroke], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of what is looked at: all of the picture, or what lies around a rectangle."""
+    if box is None:
+        return 0, 0, *size
+    corners = [box[:2], box[2:], *(point for stroke in plus for point in stroke.points)]
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    room = max(2.0 * _RING, _AROUND * float((high - low).max()))
+    left, top = (int(v) for v in np.clip(np.floor(low - room), 0, np.array(size[::-1]) - 1))
+    right, bottom = (int(v) for v in np.clip(np.ceil(high + room), (left + 1, top + 1), size[::-1]))
+    return top, left, bottom, right
+
+
+def _painted(strokes: Sequence[Stroke], corner: tuple[int, int], scale: float, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool of `size`: what strokes cover in a part of the picture that begins at `corner` (x, y), scaled."""
+    drawn = np.zeros(size, np.uint8)
+    for stroke in strokes:
+        radius = max(1, round(stroke.radius * scale))
+        way = np.rint((np.array(stroke.points, np.float64) - corner) * scale).astype(np.int32)
+        cv2.polylines(drawn, [way.reshape(-1, 1, 2)], False, 1, 2 * radius)
+        for x, y in way.tolist():
+            cv2.circle(drawn, (x, y), radius, 1, -1)
+    return drawn > 0
+
+
+def _enlarge(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if region.shape == size:
+        return region
+    return cv2.resize(region.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def _touched(region: np.ndarray, points: Sequence[tuple[int, int]]) -> np.ndarray:
