@@ -123,10 +123,13 @@ def _points(value: Any, what: str, most: int) -> list[Point]:
 
 
 def _point(item: Any, what: str) -> Point:
-    pair = item if isinstance(item, list) and len(item) == 2 else (None, None)
-    if not all(isinstance(side, (int, float)) and not isinstance(side, bool) and abs(side) < FARTHEST for side in pair):
-        raise InputError(f"{what} holds points [x, y] in pixels.")
-    return float(pair[0]), float(pair[1])
+    if isinstance(item, list) and len(item) == 2 and all(map(_is_place, item)):
+        return float(item[0]), float(item[1])
+    raise InputError(f"{what} holds points [x, y] in pixels.")
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FARTHEST
 
 
 def _strokes(value: Any, what: str) -> list[Stroke]:
