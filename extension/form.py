@@ -1,8 +1,13 @@
-"""The settings' components, made from the list of settings, and their values in both directions."""
+"""The settings' components, made from the list of settings, and their values in both directions.
+
+The page's script (`javascript/dragtext_settings.mjs`) adds sliders, plain words and a search, from the
+same list.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from ..sdk.errors import DragTextError
@@ -14,7 +19,7 @@ log = logging.getLogger("dragtext")
 
 BY_METHOD = "by method"  # a switch whose default depends on the method
 BY_MODEL = "recommended"  # a method that comes with the model, or else the usual one
-BASIC = ("method", "text", "steps", "lr", "lora_steps", "crop")
+BASIC = ("method", "text", "strength", "steps", "lora_steps", "crop", "resolution", "seed")
 
 
 def beginning_settings(jobs: Jobs) -> Settings:
@@ -30,33 +35,41 @@ def setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any])
     """A component for each setting, in the settings' order; the less common ones folded away."""
     import gradio as gr
 
+    by_name = {info.name: info for info in settings}
     made: dict[str, Any] = {}
-    with gr.Accordion("Settings", open=True):
-        for info in settings:
-            if info.name in BASIC:
-                made[info.name] = _field(info, beginning[info.name])
-    with gr.Accordion("More settings", open=False):
-        for info in settings:
-            if info.name not in BASIC:
-                made[info.name] = _field(info, beginning[info.name])
-    return [made[info.name] for info in settings]
+    with gr.Column(elem_id="dragtext_basic"):
+        for name in BASIC:
+            made[name] = _field(by_name[name], beginning[name])
+    with gr.Accordion("All settings", open=False, elem_id="dragtext_advanced"):
+        for name, info in by_name.items():
+            if name not in BASIC:
+                made[name] = _field(info, beginning[name])
+    return [made[name] for name in by_name]
+
+
+def settings_facts(settings: tuple[SettingInfo, ...]) -> list[dict[str, Any]]:
+    """The list of settings in JSON types, for the page's script."""
+    return [{**asdict(info), "label": info.label, "basic": info.name in BASIC} for info in settings]
 
 
 def _field(info: SettingInfo, value: Any) -> Any:
     import gradio as gr
 
-    label = f"DragText {info.label.lower()}"  # labels of a host's page must differ from each other
-    common = {"label": label, "elem_id": f"dragtext_setting_{info.name}"}
-    text = f"{info.description} [{info.default_text}]"
+    common: dict[str, Any] = {
+        "label": info.label,
+        "info": info.description,
+        "elem_id": f"dragtext_setting_{info.name}",
+        "elem_classes": ["dragtext_setting"],
+    }
     if info.kind == "choice":
         first = [] if info.default is not None and info.name != "method" else [shown_value(info, None)]
-        return gr.Dropdown([*first, *info.choices], value=shown_value(info, value), info=text, **common)
+        return gr.Dropdown([*first, *info.choices], value=shown_value(info, value), **common)
     if info.kind == "bool" and info.default is None:
-        return gr.Dropdown([BY_METHOD, "on", "off"], value=shown_value(info, value), info=text, **common)
+        return gr.Dropdown([BY_METHOD, "on", "off"], value=shown_value(info, value), **common)
     if info.kind == "bool":
-        return gr.Checkbox(value=value, info=text, **common)
+        return gr.Checkbox(value=value, **common)
     # gradio's number fields send 0 when they are empty, and empty has a meaning here.
-    return gr.Textbox(value=shown_value(info, value), info=info.description, placeholder=info.default_text, **common)
+    return gr.Textbox(value=shown_value(info, value), placeholder=info.default_text, max_lines=1, **common)
 
 
 def shown_value(info: SettingInfo, value: Any) -> Any:

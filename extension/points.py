@@ -1,4 +1,4 @@
-"""Drags as text, a line each, as the tab and the infotext show them."""
+"""Drags as text, a line each, as the infotext shows them."""
 
 from __future__ import annotations
 
@@ -21,30 +21,11 @@ def parse_points(lines: str) -> tuple[Drag, ...]:
         # The arrow's dash is not a minus sign.
         numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?", line.replace("->", " "))]
         if len(numbers) == 2:
-            raise InputError(f"The handle at {line[:80]} has no target yet; click where it should go.")
+            raise InputError(f"The handle at {line[:80]} has no target.")
         if len(numbers) != 4:
             raise InputError(f"'{line[:80]}' is not of the form 120,80 -> 180,80.")
         pairs.append((numbers[:2], numbers[2:]))
     return make_drags(pairs)
-
-
-def add_click(lines: str, x: int, y: int) -> str:
-    """The text after a click: a new handle, or the target of the last one."""
-    kept = [line for line in (lines or "").splitlines() if line.strip()]
-    if kept and "->" not in kept[-1]:
-        kept[-1] = f"{kept[-1].strip()} -> {x},{y}"
-    else:
-        kept.append(f"{x},{y}")
-    return "\n".join(kept)
-
-
-def remove_click(lines: str) -> str:
-    """The text without its last point."""
-    kept = [line for line in (lines or "").splitlines() if line.strip()]
-    if not kept:
-        return ""
-    head, arrow, _ = kept.pop().partition("->")
-    return "\n".join([*kept, head.strip()] if arrow else kept)
 
 
 def line_of(drag: Drag) -> str:

@@ -26,13 +26,14 @@ export class Refused extends Error {
 }
 
 /** Call a route. Throws Refused with the server's sentence. */
-export async function call(path, { method = "GET", body = undefined, type = undefined } = {}) {
+export async function call(path, { method = "GET", body = undefined, type = undefined, signal = undefined } = {}) {
   const headers = { "X-DragText": pageId() };
   if (type) headers["Content-Type"] = type;
   let answer;
   try {
-    answer = await fetch(address(path), { method, body, headers, cache: "no-store" });
-  } catch {
+    answer = await fetch(address(path), { method, body, headers, signal, cache: "no-store" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer; is it still running?");
   }
   if (answer.ok) return answer;
@@ -40,23 +41,24 @@ export async function call(path, { method = "GET", body = undefined, type = unde
   throw new Refused(answer.status, told.detail || `The server answered ${answer.status}.`);
 }
 
-/** Upload what a gradio picture box holds; the id, or "" for an empty box. */
-export async function upload(value) {
-  const source = sourceOf(value);
-  if (!source) return "";
-  let file;
-  try {
-    file = await (await fetch(source)).blob();
-  } catch {
-    throw new Refused(0, "The picture in the box cannot be read; put it there again.");
-  }
-  const answer = await call("pictures", { method: "POST", body: file, type: file.type || "application/octet-stream" });
-  return (await answer.json()).id;
+/** What a route says, in JSON. */
+export async function ask(path) {
+  return (await call(path)).json();
 }
 
-/** gradio 3 holds a picture as a data address or a named file, gradio 4 as an object with an address. */
-export function sourceOf(value) {
-  if (!value) return "";
-  if (typeof value === "string") return value;
-  return value.url || value.data || (value.name ? `file=${value.name}` : value.path ? `file=${value.path}` : "");
+/** Send JSON, get JSON. */
+export async function send(path, data, method = "POST") {
+  const answer = await call(path, { method, body: JSON.stringify(data), type: "application/json" });
+  return answer.json();
+}
+
+/** Upload a picture file; what the server knows of it: id, width, height, and what the file carries. */
+export async function upload(file) {
+  const type = file.type || "application/octet-stream";
+  return (await call("pictures", { method: "POST", body: file, type })).json();
+}
+
+/** A picture of a route, to be drawn. */
+export async function pictureOf(path) {
+  return createImageBitmap(await (await call(path)).blob());
 }

@@ -1,136 +1,239 @@
-// The Drag tab's life: what the buttons hand to the server, and the job that this page follows.
-// gradio's events call `window.dragtext.NAME(values)` first; what it returns is what the server's action gets.
+// The Drag tab's life: the canvas, the form beside it, the running edit and its results, and what gradio's events ask.
+// gradio calls `window.dragtext.NAME(values)` first; what it returns is what the server's action gets.
 
-import { call, pageId, Refused, upload } from "./dragtext_http.mjs";
-import { follow } from "./dragtext_follow.mjs";
+import { Stage } from "./dragtext_canvas.mjs";
+import { copy, find, make, pause, settled } from "./dragtext_dom.mjs";
+import { deserialise, serialise } from "./dragtext_document.mjs";
+import { asDocument, pairs, uploaded } from "./dragtext_exchange.mjs";
+import { ask, call, pageId, send } from "./dragtext_http.mjs";
+import { fillExamples, Opener } from "./dragtext_open.mjs";
+import { Quick, setQuick, wantsQuick } from "./dragtext_quick.mjs";
+import { Results } from "./dragtext_results.mjs";
+import { Run } from "./dragtext_run.mjs";
+import { Form } from "./dragtext_settings.mjs";
+import { showTab } from "./dragtext_tab.mjs";
+import { pageLanguage, words } from "./dragtext_words.mjs";
 
-const JOB = "dragtext_job"; // the job that is followed, or was last
-const SHOWN = "dragtext_shown"; // the job whose picture the result box shows
+const KEPT = "dragtext_document"; // the unsent document, for a reload
 
-const find = (id) => document.getElementById(`dragtext_${id}`);
-const kept = (name) => sessionStorage.getItem(name) || "";
-const keep = (name, value) => sessionStorage.setItem(name, value);
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-let turn = 0; // grows with every job that is followed, so that the one before lets go
-let drawn = ""; // what the picture of the state shows
-
-function say(text, bad = false) {
-  const line = find("status")?.querySelector("p");
-  if (!line) return;
-  line.textContent = text;
-  line.classList.toggle("dragtext_bad", bad);
+/** gradio writes "en" into every page, whoever reads it; then the browser knows better. */
+function language() {
+  const written = document.documentElement.lang;
+  return pageLanguage(written === "en" ? { documentElement: { lang: "" } } : document);
 }
 
-async function draw(state) {
-  const wanted = `${state.id} ${state.preview_version} ${JSON.stringify(state.points)} ${state.state}`;
-  const picture = find("state_picture");
-  if (state.kind !== "edit" || wanted === drawn || !picture) return;
-  try {
-    const file = await (await call(`edits/${state.id}/standing`)).blob();
-    if (picture.src.startsWith("blob:")) URL.revokeObjectURL(picture.src);
-    picture.src = URL.createObjectURL(file);
-    picture.hidden = false;
-    drawn = wanted;
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error; // what failed without a result has no picture any more
+class Page {
+  constructor() {
+    this.ready = new Promise((resolve) => (this.isReady = resolve));
+    this.language = language();
+    this.say = words(this.language);
   }
-}
 
-async function followJob(id) {
-  if (!id) return;
-  const mine = ++turn;
-  keep(JOB, id);
-  const last = await follow({
-    ask: async () => (await call(`edits/${encodeURIComponent(id)}`)).json(),
-    show: async (state) => {
-      say(state.text, state.state === "failed");
-      await draw(state);
-    },
-    trouble: (message, status) => {
-      if (status === 404) sessionStorage.removeItem(JOB);
-      say(status === 404 ? "This edit is not known any more; drag again." : message, true);
-    },
-    wait: pause,
-    current: () => mine === turn,
-    hidden: () => document.hidden,
-  });
-  if (mine !== turn || !last) return;
-  if (last.state === "done") keep(SHOWN, id);
-  find("collect")?.click();
-}
-
-/** Upload the pictures first: what gradio would send goes through none of its decoders, and only once. */
-async function withPictures(values, boxes, places, problemAt) {
-  const given = [...values];
-  for (const box of boxes) given[box] = null;
-  try {
-    for (const [number, box] of boxes.entries()) given[places[number]] = await upload(values[box]);
-    given[problemAt] = "";
-  } catch (error) {
-    given[problemAt] = error.message;
+  /** Once gradio has drawn the tab. */
+  async begin() {
+    while (!find("stage") || !find("settings") || !find("given")) await pause(100);
+    const { say } = this;
+    const tell = (text, bad) => this.tell(text, bad);
+    const places = ["run", "results", "examples"].map((name) => make("div", { id: `dragtext_${name}` }));
+    find("outcome").append(...places);
+    this.form = new Form({ say, language: this.language, tell, picture: () => this.opener?.picture?.id ?? "" });
+    this.stage = new Stage(find("stage"), {
+      say,
+      server: this.server(),
+      onChange: (doc) => this.changed(doc),
+      onOpen: (files) => this.opener.files(files),
+      onRest: (doc) => this.quick.rest(doc),
+      onBusy: () => this.quick.cancel(),
+      onHide: () => this.hide(),
+      onCompare: (share) => this.results.divide(share),
+    });
+    const { stage } = this;
+    this.opener = new Opener({
+      say,
+      stage,
+      tell,
+      fill: (told) => this.form.fill(told),
+      opened: () => this.opened(),
+    });
+    this.run = new Run(places[0], { say, stage, tell, done: (state) => this.ended(state) });
+    this.results = new Results(places[1], {
+      say,
+      stage,
+      tell,
+      reopen: (id) => this.reopen(id),
+      onward: (blob, name) => this.opener.file(blob, name, { keep: true }),
+      shown: () => find("collect")?.click(),
+      current: () => this.opener.picture?.id ?? "",
+      image: () => this.opener.image,
+    });
+    this.quick = new Quick({
+      stage,
+      form: this.form,
+      busy: () => this.run.active,
+      shown: () => tell(say("quick_shown")),
+      off: () => {
+        this.quickBox.checked = false;
+        tell(say("quick_off"));
+      },
+    });
+    this.addQuickSwitch();
+    this.keep = settled((doc) => this.keepDocument(doc), 300);
+    this.recommend = settled((doc) => this.form.recommend(pairs(doc)), 600);
+    addEventListener("pagehide", () => this.keepDocument(stage.document));
+    find("tab").addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("drag").click();
+    });
+    await Promise.all([this.form.begin(), this.resume(), fillExamples(places[2], { say, open: (name) => this.opener.example(name) })]);
+    this.isReady();
   }
-  return given;
-}
 
-const actions = {
-  // picture, mask, page, problem, picture_id, mask_id, prompt, ...
-  submit: async (values) => {
-    say("Sending the picture.");
-    const given = await withPictures(values, [0, 1], [4, 5], 3);
-    given[2] = pageId();
-    return given;
-  },
-  // picture, page, problem, picture_id, text
-  use: async (values) => {
-    const needed = !String(values[4] || "").trim();
-    const given = await withPictures(values, needed ? [0] : [], [3], 2);
-    given[0] = null;
-    given[1] = pageId();
-    return given;
-  },
-  // page, problem, shown, v
-  render: (values) => [pageId(), "", kept(SHOWN), values[3]],
-  latest: () => [pageId()],
-  current: () => [pageId(), kept(JOB)],
-  shown: () => [pageId(), kept(SHOWN)],
-  follow: (values) => {
-    followJob(values[0]);
-    return [];
-  },
-  report: async () => {
+  tell(text, bad = false) {
+    const line = find("status")?.querySelector("p");
+    if (!line) return;
+    line.textContent = text;
+    line.classList.toggle("dragtext_bad", bad);
+  }
+
+  addQuickSwitch() {
+    this.quickBox = make("input", { type: "checkbox", id: "dragtext_quick", onchange: () => setQuick(this.quickBox.checked) });
+    this.quickBox.checked = wantsQuick();
+    find("settings").append(
+      make("label", { class: "dragtext_switch", title: this.say("quick_help") }, this.quickBox, make("span", { text: this.say("quick") })),
+    );
+  }
+
+  /** What the canvas asks the server, about the picture that is on it. */
+  server() {
+    const of = (what) => (told) => send(`pictures/${encodeURIComponent(this.opener.picture.id)}/${what}`, told);
+    return { pick: of("region"), maskFor: of("mask"), start: of("start") };
+  }
+
+  // The document.
+
+  changed(doc) {
+    this.quick.cancel();
+    this.results.hide();
+    this.keep(doc);
+    this.recommend(doc);
+  }
+
+  opened() {
+    find("examples").hidden = true;
+    this.quick.cancel();
+    this.results.hide();
+    this.keep(this.stage.document);
+    this.form.expect();
+  }
+
+  keepDocument(doc) {
+    if (!doc?.picture) return;
     try {
-      await copy(await (await call("report")).text());
-      say("The facts for a bug report are in the clipboard.");
-    } catch (error) {
-      say(error.message, true);
+      sessionStorage.setItem(KEPT, serialise(doc));
+    } catch {
+      sessionStorage.removeItem(KEPT); // too large; the server knows what was sent
     }
-    return [];
-  },
-};
-
-/** The clipboard's own interface exists on secure pages only, and a WebUI in the network is none. */
-async function copy(text) {
-  if (navigator.clipboard && window.isSecureContext) {
-    await navigator.clipboard.writeText(text);
-    return;
   }
-  const area = document.createElement("textarea");
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  if (!done) throw new Error("The browser does not let the page use the clipboard; run dragtext info instead.");
+
+  /** After a reload: the document as it was, the results, and the edit that runs. */
+  async resume() {
+    const jobs = await this.results.refresh().catch(() => []);
+    const edits = jobs.filter((job) => job.kind === "edit" && !job.quick);
+    const running = edits.filter((job) => ["queued", "running"].includes(job.state));
+    const kept = deserialise(sessionStorage.getItem(KEPT) ?? "");
+    const opened = kept?.picture && (await this.attempt(() => this.opener.known(kept.picture, kept)));
+    if (!opened && edits.length) await this.attempt(() => this.reopen(edits.at(-1).id));
+    if (running.length) this.run.follow(running.at(-1).id);
+  }
+
+  async attempt(action) {
+    try {
+      await action();
+      return true;
+    } catch {
+      return false; // forgotten by the server: then there is nothing to go on with
+    }
+  }
+
+  /** The picture and the document of an edit, as it was sent. */
+  async reopen(id) {
+    const told = await ask(`edits/${encodeURIComponent(id)}/document`);
+    await this.opener.known(told.picture, await asDocument(told, told.picture));
+    await this.form.fill({ prompt: told.prompt, settings: told.settings });
+  }
+
+  async ended(state) {
+    if (state.state === "gone") return;
+    this.tell(state.text, state.state === "failed");
+    await this.results.refresh();
+    if (state.state === "done") {
+      await this.results.attempt(() => this.results.select(state.id));
+      this.tell(state.text);
+    }
+    this.form.expect();
+  }
 }
 
-/** A reloaded page goes on with the job that it followed, and shows what it had. */
-async function resume() {
-  while (!find("status")) await pause(300);
-  if (kept(JOB)) await followJob(kept(JOB));
+/** What gradio's events call. */
+function actionsOf(page) {
+  return {
+    // page, problem, document, prompt, ...settings
+    submit: async (values) => {
+      const given = [...values];
+      given[0] = pageId();
+      given[1] = "";
+      try {
+        page.quick.cancel();
+        page.results.hide();
+        const doc = page.stage.document;
+        if (!doc.picture) throw new Error(page.say("no_picture"));
+        if (!doc.drags.length) throw new Error(page.say("no_drags"));
+        page.tell(page.say("sending"));
+        given[2] = JSON.stringify(await uploaded(doc));
+      } catch (error) {
+        given[1] = error.message;
+      }
+      return given;
+    },
+    follow: ([id]) => {
+      if (id) page.run.follow(id);
+      return [];
+    },
+    current: () => [pageId(), page.run.id],
+    shown: () => [pageId(), page.results.id],
+    given: (values) => {
+      page.form.hear(values);
+      return [];
+    },
+    fill: () => ["", page.form.wanted ?? ""],
+    filled: () => {
+      page.form.filled();
+      return [];
+    },
+    use: ([, , text]) => [pageId(), "", text],
+    taken: ([told]) => {
+      if (told) page.opener.attempt(() => page.opener.take(JSON.parse(told).request));
+      return [];
+    },
+    report: async () => {
+      try {
+        await copy(await (await call("report")).text());
+        page.tell(page.say("copied_report"));
+      } catch (error) {
+        page.tell(error.message, true);
+      }
+      return [];
+    },
+    /** Open a picture of another tab, and show ours. */
+    openUrl: async (url, name = "") => {
+      await page.ready;
+      showTab(find("tab"));
+      await page.opener.url(url, name);
+    },
+  };
 }
 
 if (!window.dragtext) {
-  window.dragtext = actions;
-  resume();
+  const page = new Page();
+  window.dragtext = actionsOf(page);
+  page.begin();
 }

@@ -1,6 +1,9 @@
 // Every text that the scripts show, once per language; both tables have the same keys. No work at import.
 
+import * as page from "./dragtext_words_page.mjs";
+
 const en = {
+  ...page.en,
   // Tools and actions of the stage
   tools: "Tools",
   open: "Open a picture",
@@ -135,6 +138,7 @@ const en = {
 };
 
 const de = {
+  ...page.de,
   tools: "Werkzeuge",
   open: "Bild öffnen",
   undo: "Rückgängig",

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { follow } from "../javascript/dragtext_follow.mjs";
-import { address, pageId, sourceOf } from "../javascript/dragtext_http.mjs";
+import { follow, readEvents } from "../javascript/dragtext_follow.mjs";
+import { address, pageId } from "../javascript/dragtext_http.mjs";
 
 function watched(answers, more = {}) {
   const seen = { shown: [], trouble: [], waits: [], clock: 0 };
@@ -87,10 +87,50 @@ test("the routes' address, at the root and below it", () => {
   assert.equal(at("http://a", "/sub/"), "http://a/sub/dragtext/internal/edits");
 });
 
-test("what a picture box holds, in every gradio", () => {
-  assert.equal(sourceOf(null), "");
-  assert.equal(sourceOf("data:image/png;base64,x"), "data:image/png;base64,x");
-  assert.equal(sourceOf({ url: "http://a/file=x.png", path: "x.png" }), "http://a/file=x.png");
-  assert.equal(sourceOf({ name: "/tmp/x.png", is_file: true }), "file=/tmp/x.png");
-  assert.equal(sourceOf({ path: "/tmp/x.png" }), "file=/tmp/x.png");
+async function* heard(...states) {
+  for (const state of states) yield state;
+}
+
+test("the server's events are enough, where they come through", async () => {
+  let signal;
+  const listen = (given) => {
+    signal = given;
+    return heard({ state: "queued" }, null, { state: "running" }, { state: "done", id: "y" });
+  };
+  const patient = { listen, wait: () => new Promise(() => {}) };
+  const [parts, seen] = watched([failure(500)], patient);
+  assert.equal((await follow(parts)).id, "y");
+  assert.deepEqual(seen.shown, ["queued", "running", "done"]);
+  assert.deepEqual(seen.trouble, []);
+  assert.ok(signal.aborted);
+});
+
+test("events that are held back, end early or fail give way to questions", async () => {
+  const never = { next: () => new Promise(() => {}) };
+  const broken = { next: () => Promise.reject(new Error("cut off")) };
+  for (const listen of [() => never, () => heard({ state: "running" }), () => broken]) {
+    const [parts, seen] = watched([{ state: "running" }, { state: "done", id: "z" }], { listen });
+    assert.equal((await follow(parts)).id, "z");
+    assert.equal(seen.shown.at(-1), "done");
+  }
+});
+
+test("a stream of bytes is read as events, wherever it is cut", async () => {
+  const text = ': hello\n\nevent: state\r\ndata: {"a":\ndata: 1}\n\ndata: x\n\n';
+  const bytes = new TextEncoder().encode(text);
+  for (const size of [1, 7, bytes.length]) {
+    const stream = new ReadableStream({
+      start(controller) {
+        for (let n = 0; n < bytes.length; n += size) controller.enqueue(bytes.slice(n, n + size));
+        controller.close();
+      },
+    });
+    const found = [];
+    for await (const event of readEvents(stream)) found.push(event);
+    assert.deepEqual(found, [
+      { event: "message", data: "" },
+      { event: "state", data: '{"a":1}' },
+      { event: "message", data: "x" },
+    ]);
+  }
 });

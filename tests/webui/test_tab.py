@@ -1,29 +1,32 @@
-"""The tab's components and each button's action, under whichever gradio is installed."""
+"""The tab's components and each one's action, under whichever gradio is installed."""
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import re
 
 import numpy as np
 import pytest
 from dragtext.sdk.errors import InputError
 from dragtext.sdk.picture.masks import load_mask
-from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.request import make_drags
 from dragtext.sdk.settings import as_dict, catalogue, make_settings
 from PIL import Image
 
-from ..test_jobs import QUICK, finished, picture, request
+from ..test_jobs import QUICK, finished, picture
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 
 from dragtext.extension import actions, form, layout, points, words
 from dragtext.extension.actions import KEEP
-from dragtext.extension.editing import records_of
 from dragtext.extension.job import EditJob
-from dragtext.extension.pictures import png_file, png_of
+from dragtext.extension.pictures import png_of
 
 PAGE, OTHER = "a" * 32, "b" * 32
 LINE = "20,30 -> 50,30"
+DRAGS = [[[20, 30], [50, 30]]]
 
 
 def values(**more) -> tuple:
@@ -31,19 +34,38 @@ def values(**more) -> tuple:
     return tuple(form.shown_value(info, asked[info.name]) for info in catalogue())
 
 
-def drag(jobs, page=PAGE, mask="", **more) -> EditJob:
-    uploaded = jobs.pictures.add(png_of(picture()))
-    job_id, status = actions.submit(jobs, page, "", uploaded.id, mask, "a cat", LINE, values(**more))
+def document(jobs, **more) -> str:
+    return json.dumps({"picture": jobs.pictures.add(png_of(picture())).id, "drags": DRAGS, **more})
+
+
+def drag(jobs, page=PAGE, mask=None, region=None, **more) -> EditJob:
+    asked = document(jobs, mask=mask, region=region)
+    job_id, status = actions.submit(jobs, page, "", asked, "a cat", values(**more))
     assert not status.bad, status.text
     return jobs.get(job_id)
 
 
-def test_every_setting_has_a_component(jobs):
+def area(jobs) -> str:
+    """The id of an uploaded layer."""
+    painted = np.zeros((64, 80), np.uint8)
+    painted[20:40, 10:60] = 255
+    return jobs.pictures.add(png_of(painted)).id
+
+
+def test_every_setting_has_a_component_and_is_told_to_the_script(jobs):
     page = layout.build(jobs).get_config_file()
     names = {component["props"].get("elem_id") for component in page["components"]}
     assert {f"dragtext_setting_{info.name}" for info in catalogue()} <= names
+    assert {"dragtext_prompt", "dragtext_drag", "dragtext_interrupt", "dragtext_result", "dragtext_infotext"} <= names
     labels = [c["props"].get("label") for c in page["components"] if c["props"].get("label")]
-    assert len(labels) == len(set(labels))  # A1111 keeps defaults under the label
+    assert len(labels) == len(set(labels))  # A1111 keeps what belongs to a component under its label
+    (told,) = [c["props"]["value"] for c in page["components"] if "data-settings" in str(c["props"].get("value"))]
+    import html
+
+    facts = json.loads(html.unescape(re.search('data-settings="([^"]*)"', told)[1]))
+    assert [fact["name"] for fact in facts] == [info.name for info in catalogue()]
+    assert {fact["name"] for fact in facts if fact["basic"]} == set(form.BASIC)
+    assert next(fact for fact in facts if fact["name"] == "lr")["above"] is True
 
 
 def test_no_event_waits_for_a_job_or_goes_through_gradios_queue(jobs):
@@ -51,7 +73,7 @@ def test_no_event_waits_for_a_job_or_goes_through_gradios_queue(jobs):
 
     blocks = layout.build(jobs)
     config = blocks.get_config_file()
-    assert len(config["dependencies"]) >= 13
+    assert len(config["dependencies"]) >= 11
     assert all(event["queue"] is False for event in config["dependencies"])
     functions = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
     assert not any(inspect.isgeneratorfunction(function.fn) for function in functions)
@@ -77,19 +99,12 @@ def test_the_options_default_settings_fill_the_form(jobs, host):
     layout.build(jobs)  # a wrong option is left aside, not the page
 
 
-def test_clicks_and_text_are_the_same_points():
-    text = ""
-    for x, y in ((120, 80), (180, 80), (5, 6)):
-        text = points.add_click(text, x, y)
-    assert text == "120,80 -> 180,80\n5,6"
-    with pytest.raises(InputError, match="no target yet"):
-        points.parse_points(text)
-    text = points.add_click(text, 7, 8)
-    assert points.parse_points(text) == make_drags([((120, 80), (180, 80)), ((5, 6), (7, 8))])
-    for expected in ("120,80 -> 180,80\n5,6", "120,80 -> 180,80", "120,80", "", ""):
-        text = points.remove_click(text)
-        assert text == expected
+def test_drags_as_lines_of_an_infotext():
+    both = make_drags([((120, 80), (180, 80)), ((5, 6.5), (7, 8))])
+    assert points.parse_points("\n".join(points.line_of(one) for one in both)) == both
     assert points.parse_points("(1.5, 2) to [30 40]\n\n") == make_drags([((1.5, 2), (30, 40))])
+    with pytest.raises(InputError, match="no target"):
+        points.parse_points("120,80 -> 180,80\n5,6")
     with pytest.raises(InputError, match="not of the form"):
         points.parse_points("1,2,3")
     with pytest.raises(InputError, match="the most is 100"):
@@ -100,15 +115,29 @@ def test_drag_then_collect(jobs, host):
     host.hold.clear()
     job = drag(jobs)
     assert words.words(jobs, job).startswith("Waiting")
-    assert (job.owner, job.request.prompt, job.request.drags) == (PAGE, "a cat", make_drags([((20, 30), (50, 30))]))
+    assert (job.owner, job.request.prompt, job.request.drags) == (PAGE, "a cat", make_drags(DRAGS))
+    assert (job.mask, job.request.region) == (None, None)
+    assert actions.collect(jobs, PAGE, job.id) == (KEEP, KEEP)
     host.hold.set()
     finished(job)
-    image, infotext, status = actions.collect(jobs, PAGE, job.id)
+    image, infotext = actions.collect(jobs, PAGE, job.id)
     assert image is job.image
     assert infotext == job.infotext
-    assert status.text.startswith("All steps were used")
-    assert "Saved as saved.png" in status.text
-    assert not status.bad
+    assert actions.collect(jobs, OTHER, job.id) == (KEEP, KEEP)
+    assert actions.collect(jobs, PAGE, "gone") == (KEEP, KEEP)
+
+
+def test_what_is_painted_goes_along(jobs, host):
+    host.hold.clear()
+    job = drag(jobs, mask=area(jobs), region=area(jobs))
+    expected = np.zeros((64, 80), bool)
+    expected[20:40, 10:60] = True
+    assert np.array_equal(load_mask(job.mask, (64, 80)), expected)
+    (region,) = job.request.region
+    data = base64.b64decode(region.partition(",")[2])
+    assert np.array_equal(np.array(Image.open(io.BytesIO(data))) > 0, expected)
+    host.hold.set()
+    assert finished(job).state == "done"
 
 
 @pytest.mark.parametrize(
@@ -116,39 +145,36 @@ def test_drag_then_collect(jobs, host):
     [
         ({"page": ""}, "script is not there"),
         ({"problem": "The server does not answer."}, "does not answer"),
-        ({"picture": ""}, "no picture"),
-        ({"picture": "unknown"}, "upload it again"),
+        ({"document": ""}, "no picture yet"),
+        ({"document": "{"}, "reload the page"),
+        ({"document": "[]"}, "no picture yet|reload the page"),
+        ({"document": '{"picture": 3}'}, "reload the page"),
+        ({"document": '{"picture": "x", "drags": 3}'}, "reload the page"),
+        ({"document": '{"picture": "unknown"}'}, "upload it again"),
         ({"mask": "unknown"}, "upload it again"),
-        ({"lines": ""}, "no drags"),
-        ({"lines": "1,2"}, "no target yet"),
+        ({"region": "unknown"}, "upload it again"),
+        ({"drags": []}, "no drags"),
+        ({"drags": [[[1, 2]]]}, "pair"),
+        ({"drags": [[[1, 2], [1000, 2]]]}, "outside|lies"),
         ({"prompt": "x" * 10_001}, "the most is 10000"),
         ({"values": tuple("x" for _ in catalogue())}, "Setting|Unknown"),
     ],
 )
 def test_what_drag_refuses_is_one_line(jobs, change, expected):
-    import re
-
-    given = {"page": PAGE, "problem": "", "picture": "", "mask": "", "prompt": "a cat", "lines": LINE, "values": ()}
-    given["picture"] = jobs.pictures.add(png_of(picture())).id
+    canvas = {name: change.pop(name) for name in ("mask", "region", "drags") if name in change}
+    given = {"page": PAGE, "problem": "", "document": document(jobs, **canvas), "prompt": "a cat", "values": ()}
     job_id, status = actions.submit(jobs, **{**given, **change})
     assert (job_id, status.bad) == ("", True)
-    assert re.search(expected, status.text)
+    assert re.search(expected, status.text), status.text
     assert len(status.text) < 420
     assert jobs.all() == []
 
 
-def test_a_failed_job_says_why(jobs, host):
-    def fail(_notice):
-        raise RuntimeError("<b>odd</b>")
-
-    host.on_show = fail
-    job = finished(drag(jobs))
-    image, infotext, status = actions.collect(jobs, PAGE, job.id)
-    assert (image, infotext, status.bad) == (KEEP, KEEP, True)
-    shown = layout.status_html(status)
-    assert "&lt;b&gt;odd" in shown
-    assert "dragtext_bad" in shown
-    assert "<b>" not in shown
+def test_a_region_of_another_size_is_refused(jobs):
+    other = jobs.pictures.add(png_of(np.full((20, 20), 255, np.uint8))).id
+    job_id, status = actions.submit(jobs, PAGE, "", document(jobs, region=other), "", ())
+    assert (job_id, status.bad) == ("", True)
+    assert "20" in status.text
 
 
 def test_interrupt_stops_this_pages_edit_only(jobs, host):
@@ -162,99 +188,72 @@ def test_interrupt_stops_this_pages_edit_only(jobs, host):
     assert actions.interrupt(jobs, PAGE, job.id).text == "Nothing of this page is running."
 
 
-def test_show_latest_shows_this_pages_latest(jobs, host):
-    host.hold.clear()
-    first, _, other = drag(jobs), drag(jobs), drag(jobs, page=OTHER)
-    second = jobs.all()[1]
-    assert actions.latest(jobs, PAGE)[0] == second.id != first.id
-    assert actions.latest(jobs, OTHER)[0] == other.id
-    assert actions.latest(jobs, "c" * 32)[0] == ""
-    assert actions.collect(jobs, OTHER, first.id)[0] is KEEP
-    for job in jobs.all():
-        jobs.interrupt(job)
+def test_settings_are_filled_in(jobs):
+    prompt, *shown, status = actions.fill(
+        "", json.dumps({"settings": {"method": "warp", "steps": 3}, "prompt": "a dog"})
+    )
+    assert (prompt, status) == ("a dog", KEEP)
+    assert make_settings(form.form_values(catalogue(), tuple(shown))) == make_settings({"method": "warp", "steps": 3})
+    assert actions.fill("", '{"settings": {}}')[0] is KEEP
 
 
-def test_render_and_drag_what_is_shown(jobs, host):
-    job = finished(drag(jobs))
-    host.saved.clear()
-    job_id, status = actions.render(jobs, PAGE, "", job.id, 0.5)
-    assert not status.bad
-    shown = finished(jobs.get(job_id))
-    image, infotext, status = actions.collect(jobs, PAGE, job_id)
-    assert (status.text, "DragText v: 0.5" in infotext) == ("Rendered at 0.5. Saved as saved.png.", True)
-    assert not np.array_equal(np.array(image), np.array(job.image))
-    # What is shown is taken, not the edit at v = 1.
-    onward, lines, previous, status = actions.go_on(jobs, PAGE, job_id)
-    assert onward is shown.image
-    assert (lines, status.text) == ("", "The result at 0.5 is the picture now.")
-    assert actions.go_on(jobs, PAGE, job.id)[0] is job.image
-    before, status = actions.go_back(jobs, previous)
-    assert np.array_equal(np.array(before.convert("RGB")), np.array(picture()))
-    for refused in (
-        actions.render(jobs, PAGE, "", "", 1)[-1],
-        actions.render(jobs, OTHER, "", job.id, 1)[-1],
-        actions.render(jobs, PAGE, "", job.id, 1e9)[-1],
-        actions.go_on(jobs, PAGE, "")[-1],
-        actions.go_on(jobs, OTHER, job.id)[-1],
-        actions.go_back(jobs, "gone")[-1],
-    ):
-        assert refused.bad
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("the script says no", ""), "the script says no"),
+        (("", ""), "cannot be read"),
+        (("", "[]"), "cannot be read"),
+        (("", '{"settings": 3}'), "cannot be read"),
+        (("", '{"settings": {"nonsense": 3}}'), "Unknown setting"),
+        (("", '{"settings": {"steps": -1}}'), "'steps'"),
+    ],
+)
+def test_settings_that_cannot_be_filled_in_leave_the_form(given, expected):
+    *kept, status = actions.fill(*given)
+    assert len(kept) == 1 + len(catalogue())
+    assert all(value is KEEP for value in kept)
+    assert status.bad
+    assert expected in status.text
 
 
 @pytest.fixture
 def masked(jobs):
-    area = np.zeros((64, 80), np.uint8)
-    area[20:40, 10:60] = 255
-    return finished(drag(jobs, mask=jobs.pictures.add(png_of(area)).id, steps=2))
+    return finished(drag(jobs, mask=area(jobs), steps=2))
 
 
-def check_taken(taken, mask: bool) -> None:
-    prompt, lines, area, v, *shown, status = taken
+def check_taken(taken, mask: bool, v: float = 1) -> None:
+    told, prompt, *shown, status = taken
     assert not status.bad, status.text
-    assert (prompt, lines, v) == ("a cat", LINE, 1)
+    told = json.loads(told)
+    assert (prompt, told["v"]) == ("a cat", [v, v])
+    assert make_drags(told["request"]["drags"]) == make_drags(DRAGS)
     assert make_settings(form.form_values(catalogue(), tuple(shown))).steps == 2
-    assert (area is not None) is mask
-    if mask:
-        expected = np.zeros((64, 80), bool)
-        expected[20:40, 10:60] = True
-        assert np.array_equal(load_mask(area, (64, 80)), expected)
+    assert bool(told["request"]["mask"]) is mask
 
 
 def test_use_takes_an_infotext_with_the_mask_that_the_server_knows(jobs, masked):
-    check_taken(actions.take(jobs, PAGE, "", "", masked.infotext), mask=True)
+    check_taken(actions.take(jobs, PAGE, "", masked.infotext), mask=True)
     # Another page, or a server that has forgotten, has the text alone.
-    foreign = actions.take(jobs, OTHER, "", "", masked.infotext)
+    foreign = actions.take(jobs, OTHER, "", masked.infotext)
     check_taken(foreign, mask=False)
     assert "drop the PNG" in foreign[-1].text
-
-
-def test_use_takes_a_dropped_png_with_its_mask(jobs, masked):
-    file = png_file(masked.image, masked.infotext, records_of(masked))
-    jobs.forget(masked)
-    uploaded = jobs.pictures.add(file)
-    check_taken(actions.take(jobs, PAGE, "", uploaded.id, ""), mask=True)
-
-
-def test_use_takes_v_from_a_rendered_png(jobs, masked):
     shown = finished(jobs.submit_render(masked, 0.5))
-    uploaded = jobs.pictures.add(png_file(shown.image, shown.infotext, records_of(shown)))
-    assert actions.take(jobs, PAGE, "", uploaded.id, "")[3] == 0.5
-    assert actions.take(jobs, PAGE, "", "", shown.infotext)[3] == 0.5
+    check_taken(actions.take(jobs, PAGE, "", shown.infotext), mask=True, v=0.5)
 
 
 @pytest.mark.parametrize(
-    ("uploaded", "infotext", "expected"),
+    ("given", "expected"),
     [
-        (False, "", "Paste an infotext"),
-        (True, "", "carries no DragText request"),
-        (True, "a cat", "no DragText request"),
+        ((PAGE, "", ""), "Paste the infotext"),
+        ((PAGE, "", "a cat"), "no DragText request"),
+        ((PAGE, "no answer", "a cat"), "no answer"),
+        (("", "", "a cat"), "script is not there"),
     ],
 )
-def test_what_use_refuses(jobs, uploaded, infotext, expected):
-    given = jobs.pictures.add(png_of(picture())).id if uploaded else ""
-    *kept, status = actions.take(jobs, PAGE, "", given, infotext)
+def test_what_use_refuses(jobs, given, expected):
+    *kept, status = actions.take(jobs, *given)
     assert all(value is KEEP for value in kept)
-    assert len(kept) == 4 + len(catalogue())
+    assert len(kept) == 2 + len(catalogue())
     assert status.bad
     assert expected in status.text
 
@@ -266,20 +265,10 @@ def test_the_cache_is_emptied(jobs):
     assert not jobs._editing._editors
 
 
-def test_the_drawn_state_shows_where_the_handles_are(jobs):
-    job = finished(jobs.submit(picture(), Request(make_drags([((20, 30), (50, 30))]), "", None, request().settings)))
-    job.points = ((40.0, 50.0),)
-    drawn = np.array(Image.open(io.BytesIO(words.standing(job)))).astype(int)
-    plain = np.array(Image.open(io.BytesIO(job.picture.thumbnail))).astype(int)
-    changed = np.abs(drawn - plain).max(axis=-1) > 60
-    assert np.abs(drawn[50, 40] - [230, 40, 60]).max() < 60
-    assert np.abs(drawn[30, 50] - [40, 90, 230]).max() < 60
-    assert not changed[:20].any()
-
-
 def test_values_that_are_kept_are_updates_for_gradio(jobs):
-    run = layout._for_gradio(lambda: (KEEP, "text", actions.Status("<i>")))
+    run = layout._for_gradio(lambda: (KEEP, "text", actions.Status("<i>", bad=True)))
     kept, text, line = run()
     assert kept["__type__"].endswith("update")
     assert text == "text"
     assert "&lt;i&gt;" in line
+    assert "dragtext_bad" in line
