@@ -45,7 +45,7 @@ def build(jobs: Jobs) -> gr.Blocks:
                 prompt = gr.Textbox(label="What the picture shows", lines=2, elem_id="dragtext_prompt")
                 gr.HTML(_facts(settings))
                 fields = setting_fields(settings, beginning)
-                with gr.Accordion("Infotext", open=False, elem_id="dragtext_infotext_box"):
+                with gr.Accordion("The result's infotext", open=False, elem_id="dragtext_infotext_box"):
                     text = gr.Textbox(
                         label="Infotext",
                         show_label=False,

@@ -8,8 +8,6 @@ import { followJob } from "./dragtext_run.mjs";
 
 const KEY = "dragtext_quick";
 const LONGEST = 20000; // milliseconds after which a quick result is none
-// The start alone: no loop, no identity LoRA, few steps.
-const SETTINGS = { method: "warp", lora_steps: 0, inference_steps: 12 };
 
 /** Whether somebody wants quick results; they do until they say no. */
 export function wantsQuick(storage = localStorage) {
@@ -35,10 +33,8 @@ export class Quick {
     try {
       const { prompt, settings } = await this.form.given();
       const { drags, mask, region } = await asRequest(doc);
-      const { resolution, crop, strength, seed } = settings;
-      const wanted = Object.fromEntries(Object.entries({ resolution, crop, strength, seed }).filter(([, value]) => value !== undefined));
       if (mine !== this.turn || this.busy()) return;
-      const body = { picture: doc.picture.id, prompt, drags, settings: { ...wanted, ...SETTINGS }, quick: true };
+      const body = { picture: doc.picture.id, prompt, drags, settings, quick: true };
       if (mask) body.mask = mask;
       if (region) body.region = region;
       const job = await send("edits", body);

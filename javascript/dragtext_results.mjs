@@ -179,10 +179,10 @@ export class Results {
   async select(id) {
     const job = this.jobs.get(id);
     if (!job) return;
-    if (job.picture && job.picture !== this.current()) await this.reopen(job.edit ?? id);
+    if (job.picture && job.picture !== this.current()) await this.reopen(job.edit);
     const mine = ++this.turn;
     const picture = await pictureOf(path(id, "/image"));
-    const source = job.kind === "render" ? (job.edit ?? id) : id;
+    const source = job.edit;
     const edited = source === id ? picture : this.jobs.has(source) ? await pictureOf(path(source, "/image")) : null;
     if (mine !== this.turn) return;
     Object.assign(this, { id, edit: source, picture, rendered: { id, v: job.v } });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import html
 import io
 import json
 import re
@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 from dragtext.sdk.errors import InputError
-from dragtext.sdk.picture.masks import load_mask
+from dragtext.sdk.picture.masks import from_uri, load_mask
 from dragtext.sdk.request import make_drags
 from dragtext.sdk.settings import as_dict, catalogue, make_settings
 from PIL import Image
@@ -60,8 +60,6 @@ def test_every_setting_has_a_component_and_is_told_to_the_script(jobs):
     labels = [c["props"].get("label") for c in page["components"] if c["props"].get("label")]
     assert len(labels) == len(set(labels))  # A1111 keeps what belongs to a component under its label
     (told,) = [c["props"]["value"] for c in page["components"] if "data-settings" in str(c["props"].get("value"))]
-    import html
-
     facts = json.loads(html.unescape(re.search('data-settings="([^"]*)"', told)[1]))
     assert [fact["name"] for fact in facts] == [info.name for info in catalogue()]
     assert {fact["name"] for fact in facts if fact["basic"]} == set(form.BASIC)
@@ -116,7 +114,7 @@ def test_drag_then_collect(jobs, host):
     job = drag(jobs)
     assert words.words(jobs, job).startswith("Waiting")
     assert (job.owner, job.request.prompt, job.request.drags) == (PAGE, "a cat", make_drags(DRAGS))
-    assert (job.mask, job.request.region) == (None, None)
+    assert (job.request.mask, job.request.region) == (None, None)
     assert actions.collect(jobs, PAGE, job.id) == (KEEP, KEEP)
     host.hold.set()
     finished(job)
@@ -132,10 +130,9 @@ def test_what_is_painted_goes_along(jobs, host):
     job = drag(jobs, mask=area(jobs), region=area(jobs))
     expected = np.zeros((64, 80), bool)
     expected[20:40, 10:60] = True
-    assert np.array_equal(load_mask(job.mask, (64, 80)), expected)
     (region,) = job.request.region
-    data = base64.b64decode(region.partition(",")[2])
-    assert np.array_equal(np.array(Image.open(io.BytesIO(data))) > 0, expected)
+    for painted in (job.request.mask, region):
+        assert np.array_equal(load_mask(Image.open(io.BytesIO(from_uri(painted))), (64, 80)), expected)
     host.hold.set()
     assert finished(job).state == "done"
 
@@ -171,10 +168,10 @@ def test_what_drag_refuses_is_one_line(jobs, change, expected):
 
 
 def test_a_region_of_another_size_is_refused(jobs):
-    other = jobs.pictures.add(png_of(np.full((20, 20), 255, np.uint8))).id
+    other = jobs.pictures.add(png_of(np.full((64, 90), 255, np.uint8))).id
     job_id, status = actions.submit(jobs, PAGE, "", document(jobs, region=other), "", ())
     assert (job_id, status.bad) == ("", True)
-    assert "20" in status.text
+    assert "90" in status.text
 
 
 def test_interrupt_stops_this_pages_edit_only(jobs, host):
