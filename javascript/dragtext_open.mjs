@@ -88,7 +88,7 @@ export class Opener {
     const fits = doc.drags.every(({ source, target }) => [source, target].every((point) => this.holds(point)));
     const same = [doc.region, doc.mask].every((layer) => !layer || this.isOfThisShape(layer));
     if (!fits || !same) throw new Error(this.say("request_other"));
-    this.stage.replace(doc, this.say("did_restore"));
+    this.stage.replace(doc, "did_restore");
     await this.fill({ prompt: request.prompt || undefined, settings: request.settings ?? {} });
     this.tell(this.say("restored", { drags: doc.drags.length }));
   }
@@ -125,10 +125,10 @@ export async function fillExamples(root, { say, open }) {
     return; // the canvas itself says how to open a picture
   }
   if (!examples.length) return;
-  root.replaceChildren(make("h3", { text: say("examples") }), make("div", { class: "dragtext_example_row" }));
+  root.replaceChildren(make("p", { text: say("examples") }), make("div", { class: "dragtext_example_row" }));
   for (const { name, title } of examples) {
     const picture = make("img", { alt: "", loading: "lazy" });
-    const card = make("button", { type: "button", "data-example": name, onclick: () => open(name) }, picture, make("span", { text: title }));
+    const card = make("button", { type: "button", class: "dragtext_example", "data-example": name, onclick: () => open(name) }, picture, make("span", { text: title }));
     root.lastChild.append(card);
     showPicture(picture, `examples/${encodeURIComponent(name)}`);
   }

@@ -5,7 +5,7 @@ import { Stage } from "./dragtext_canvas.mjs";
 import { copy, find, make, pause, settled } from "./dragtext_dom.mjs";
 import { deserialise, serialise } from "./dragtext_document.mjs";
 import { asDocument, pairs, uploaded } from "./dragtext_exchange.mjs";
-import { ask, call, pageId, send } from "./dragtext_http.mjs";
+import { address, ask, call, pageId, send } from "./dragtext_http.mjs";
 import { fillExamples, Opener } from "./dragtext_open.mjs";
 import { Quick, setQuick, wantsQuick } from "./dragtext_quick.mjs";
 import { Results } from "./dragtext_results.mjs";
@@ -34,7 +34,7 @@ class Page {
     while (!find("stage") || !find("settings") || !find("given")) await pause(100);
     const { say } = this;
     const tell = (text, bad) => this.tell(text, bad);
-    const places = ["run", "results", "examples"].map((name) => make("div", { id: `dragtext_${name}` }));
+    const places = ["run", "results"].map((name) => make("div", { id: `dragtext_${name}` }));
     find("outcome").append(...places);
     this.form = new Form({ say, language: this.language, tell, picture: () => this.opener?.picture?.id ?? "" });
     this.stage = new Stage(find("stage"), {
@@ -44,7 +44,7 @@ class Page {
       onOpen: (files) => this.opener.files(files),
       onRest: (doc) => this.quick.rest(doc),
       onBusy: () => this.quick.cancel(),
-      onHide: () => this.hide(),
+      onHide: () => this.results.hide(),
       onCompare: (share) => this.results.divide(share),
     });
     const { stage } = this;
@@ -83,8 +83,13 @@ class Page {
     find("tab").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("drag").click();
     });
-    await Promise.all([this.form.begin(), this.resume(), fillExamples(places[2], { say, open: (name) => this.opener.example(name) })]);
+    await Promise.all([this.form.begin(), this.resume(), this.examples()]);
     this.isReady();
+  }
+
+  examples() {
+    const root = find("stage").querySelector(".dragtext_examples");
+    return fillExamples(root, { say: this.say, open: (name) => this.opener.example(name) });
   }
 
   tell(text, bad = false) {
@@ -118,7 +123,6 @@ class Page {
   }
 
   opened() {
-    find("examples").hidden = true;
     this.quick.cancel();
     this.results.hide();
     this.keep(this.stage.document);
@@ -223,6 +227,10 @@ function actionsOf(page) {
       }
       return [];
     },
+    /** The canvas, for whoever extends the tab. */
+    stage: () => page.stage,
+    /** Of a route of ours. */
+    address,
     /** Open a picture of another tab, and show ours. */
     openUrl: async (url, name = "") => {
       await page.ready;

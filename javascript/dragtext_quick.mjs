@@ -53,7 +53,7 @@ export class Quick {
       if (mine !== this.turn || last?.state !== "done") return;
       const picture = await pictureOf(`edits/${encodeURIComponent(job.id)}/image`);
       if (mine !== this.turn || this.busy()) return;
-      this.stage.result(picture);
+      this.stage.quick(picture);
       this.showing = true;
       this.shown();
     } catch {
@@ -66,7 +66,7 @@ export class Quick {
     this.turn++;
     if (this.id) this.drop(this.id);
     this.id = "";
-    if (this.showing) this.stage.result(null);
+    if (this.showing) this.stage.quick(null);
     this.showing = false;
   }
 

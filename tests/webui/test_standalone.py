@@ -100,7 +100,7 @@ def create(client, **more) -> dict:
 def test_the_page_is_there(client):
     page = client.get("/")
     assert page.status_code == 200
-    for name in ("dragtext_drag", "dragtext_interrupt", "dragtext_points", "dragtext_setting_lora_steps"):
+    for name in ("dragtext_drag", "dragtext_interrupt", "dragtext_stage", "dragtext_setting_lora_steps"):
         assert name in page.text
     # Nothing is asked of other servers: neither by the page, nor where a part of it would like to.
     loaded = re.findall(r"(?:src|href)=\"(https?://[^\"]+)", page.text)

@@ -1,0 +1,154 @@
+"""A person in front of the Drag tab: a browser page, what it asked and complained about, and the person's gestures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .test_standalone import scene
+
+WAIT = 120_000  # milliseconds
+SCREEN = "([x, y]) => { const { view } = window.dragtext.stage(); return [view.x + x * view.scale, view.y + y * view.scale] }"
+
+
+class Person:
+    """One browser tab. faults: what went wrong in it; asked: the addresses that it asked for."""
+
+    def __init__(self, context, address: str) -> None:
+        self.page = context.new_page()
+        self.asked, self.faults = [], []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on(
+            "console", lambda told: told.type == "error" and self.faults.append(f"{told.text} {told.location}")
+        )
+        self.page.goto(address)
+        self.ready()
+
+    def ready(self) -> None:
+        self.page.wait_for_selector("#dragtext_drag", timeout=WAIT)
+        self.page.wait_for_function("() => window.dragtext?.stage()?.canvas", timeout=WAIT)
+
+    # The picture.
+
+    def open(self, path: Path) -> None:
+        self.page.set_input_files("#dragtext_stage input[type=file]", str(path))
+        self.has_picture()
+
+    def open_scene(self, folder: Path, seed: int = 0, **settings) -> Path:
+        path = folder / f"scene{seed}.png"
+        path.write_bytes(base64.b64decode(scene(seed)))
+        self.open(path)
+        self.fill("prompt", "a red circle")
+        for name, value in settings.items():
+            self.fill(f"setting_{name}", value)
+        return path
+
+    def has_picture(self) -> None:
+        self.page.wait_for_function("() => window.dragtext.stage().document.picture", timeout=WAIT)
+        self.says("Pull what|Restored|opened", timeout=WAIT)
+
+    def document(self) -> dict:
+        """The canvas's document: drags as pairs, the layers as whether there is one."""
+        return self.page.evaluate(
+            "() => { const { drags, region, mask, maskAuto, picture } = window.dragtext.stage().document;"
+            " return { drags: drags.map(({ source, target }) => [source, target]), region: Boolean(region),"
+            " mask: Boolean(mask), maskAuto, picture } }"
+        )
+
+    def layer(self, name: str) -> np.ndarray:
+        """A painted layer as (H, W) bool."""
+        uri = self.page.evaluate(
+            "async (name) => { const { layerToPngBlob } = await import(window.dragtext.address"
+            "('javascript/dragtext_layer.mjs')); const blob = await layerToPngBlob(window.dragtext.stage().document[name]);"
+            " return new Promise((done) => { const reader = new FileReader(); reader.onload = () => done(reader.result);"
+            " reader.readAsDataURL(blob) }) }",
+            name,
+        )
+        return np.array(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L")) > 127
+
+    # Gestures. Points are (x, y) in pixels of the picture.
+
+    def at(self, point) -> tuple[float, float]:
+        box = self.page.locator("#dragtext_canvas").bounding_box()
+        x, y = self.page.evaluate(SCREEN, list(point))
+        return box["x"] + x, box["y"] + y
+
+    def pull(self, *points, key: str = "") -> None:
+        if key:
+            self.page.keyboard.down(key)
+        self.page.mouse.move(*self.at(points[0]))
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*self.at(point), steps=6)
+        self.page.mouse.up()
+        if key:
+            self.page.keyboard.up(key)
+
+    def click(self, point) -> None:
+        self.page.mouse.click(*self.at(point))
+
+    def tool(self, action: str) -> None:
+        self.page.locator(f'#dragtext_stage [data-action="{action}"]').first.click()
+
+    def layer_button(self, name: str) -> None:
+        self.page.locator(f'#dragtext_stage [data-layer="{name}"]').first.click()
+
+    # The form and what lies under the canvas.
+
+    def fill(self, name: str, value: object) -> None:
+        box = self.page.locator(f"#dragtext_{name} textarea, #dragtext_{name} input:not([type=range])").first
+        if not box.is_visible():
+            self.page.locator("#dragtext_advanced .label-wrap").click()
+        box.fill(str(value))
+        box.blur()
+
+    def value(self, name: str) -> str:
+        return self.page.locator(
+            f"#dragtext_{name} textarea, #dragtext_{name} input:not([type=range])"
+        ).first.input_value()
+
+    def press(self, name: str) -> None:
+        self.page.locator(f"#dragtext_{name}").click()
+
+    def do(self, name: str) -> None:
+        self.page.locator(f'#dragtext_results [data-do="{name}"]').first.click()
+
+    def says(self, words: str, timeout: int = WAIT) -> str:
+        """Wait until the line says something that matches."""
+        self.page.wait_for_function(
+            "(words) => new RegExp(words).test(document.querySelector('#dragtext_status p')?.textContent ?? '')",
+            arg=words,
+            timeout=timeout,
+        )
+        return self.page.locator("#dragtext_status p").first.inner_text()
+
+    def cards(self) -> list[str]:
+        """Ids of the results in the strip."""
+        return self.page.eval_on_selector_all(
+            "#dragtext_results [data-job]", "(all) => all.map((one) => one.dataset.job)"
+        )
+
+    def shown(self) -> np.ndarray:
+        """The canvas as it is seen, (H, W, 3)."""
+        return np.array(Image.open(io.BytesIO(self.page.locator("#dragtext_canvas").screenshot())).convert("RGB"))
+
+    def result(self) -> str:
+        """Wait for a result on the canvas; its id."""
+        self.page.wait_for_selector("#dragtext_results .dragtext_after:not([hidden])", timeout=WAIT)
+        return self.page.locator("#dragtext_results .dragtext_chosen").first.get_attribute("data-job")
+
+    def told(self, path: str) -> dict:
+        """What a route of the page says."""
+        return json.loads(
+            self.page.evaluate(
+                "async (path) => (await fetch(window.dragtext.address(path), { headers: { 'X-DragText':"
+                " sessionStorage.dragtext_page } })).text()",
+                path,
+            )
+        )
