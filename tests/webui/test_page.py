@@ -11,12 +11,11 @@ import shutil
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 from .person import WAIT, Person
 from .test_standalone import server
 
+pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
+api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 
