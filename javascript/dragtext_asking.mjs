@@ -17,7 +17,7 @@ export class Asking {
     this.timer = null;
   }
 
-  /** Forget answers that are still to come. */
+  /** Forget answers that are still to come: they are about another picture. */
   forget() {
     this.turn++;
     clearTimeout(this.timer);
@@ -40,14 +40,13 @@ export class Asking {
     }
     const asked = mends && known ? merged(known.hints, hints) : hints;
     const base = mends && known ? known.base : mends || more ? before : null;
-    const picture = host.doc.picture;
     const turn = ++this.turn;
     host.tell("said_picking");
     host.busy(1);
     try {
       const { region, note } = await this.server.pick(asked);
       const found = await this.decode(region);
-      if (turn !== this.turn || host.doc.picture !== picture) return;
+      if (turn !== this.turn) return;
       const layer = union(base, found);
       if (!isEmpty(layer)) this.hints.set(layer, { base, hints: asked });
       host.push(withLayer(host.doc, "region", layer), "did_pick");

@@ -1,4 +1,4 @@
-// What an edit is made of: picture, drags, what moves, what may change. Snapshots that are never changed. No work at import.
+// What an edit is made of: picture, drags, what moves, what may change. Snapshots, never changed. No work at import.
 
 import { fromRuns, isEmpty, toRuns } from "./dragtext_layer.mjs";
 
@@ -16,7 +16,7 @@ function frozen(doc) {
   );
   return Object.freeze({
     ...doc,
-    picture: doc.picture && Object.freeze({ ...doc.picture }),
+    picture: Object.isFrozen(doc.picture) ? doc.picture : Object.freeze({ ...doc.picture }),
     drags: Object.freeze(drags),
   });
 }
@@ -73,7 +73,8 @@ function changed(doc, index, change) {
 /** With another layer "region" or "mask"; an empty one is none. Whoever gives a mask takes it from what moves. */
 export function withLayer(doc, name, layer) {
   const kept = isEmpty(layer) ? null : layer;
-  return frozen({ ...doc, [name]: kept, ...(name === "mask" ? { maskAuto: false } : {}) });
+  if (name === "mask") return frozen({ ...doc, mask: kept, maskAuto: false });
+  return frozen({ ...doc, region: kept, mask: doc.maskAuto && !kept ? null : doc.mask });
 }
 
 /** With a mask that follows from what moves; null where it is not known yet. */

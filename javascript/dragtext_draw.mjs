@@ -18,7 +18,7 @@ const SHARP = 3; // pixels of the screen per pixel of the picture from which on 
 /**
  * Draw a scene. context: of a canvas whose pixels are those of the screen; scene: {size, ratio, view, picture, image,
  * over: {image, share} | null, tints: [{canvas, opacity}], drags, running: [[x, y]] | null, selected, hover, pending,
- * path, radius, brush: {at, radius, add} | null, cross: {at, pressed} | null}.
+ * path, radius, brush: {at, radius, add} | null, cross: {at, pressed} | null, moving}.
  */
 export function draw(context, scene) {
   const { size, ratio, view, picture } = scene;
@@ -27,7 +27,7 @@ export function draw(context, scene) {
   if (!picture) return;
   const box = [view.x, view.y, picture.width * view.scale, picture.height * view.scale];
   context.imageSmoothingEnabled = view.scale * ratio < SHARP;
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = scene.moving ? "low" : "high"; // which takes twice as long
   drawPicture(context, scene, box);
   for (const { canvas, opacity } of scene.tints) {
     context.globalAlpha = opacity;
@@ -165,22 +165,22 @@ function halo(context, at, marked, colour) {
 function drawShaft(context, from, to, length, marked) {
   const [dx, dy] = [(to[0] - from[0]) / length, (to[1] - from[1]) / length];
   const start = [from[0] + dx * 10, from[1] + dy * 10];
-  const tip = [to[0] - dx * 8.5, to[1] - dy * 8.5];
-  const neck = [tip[0] - dx * 7, tip[1] - dy * 7];
-  const width = marked ? 4 : 2.6;
+  const tip = [to[0] - dx * 10, to[1] - dy * 10];
+  const neck = [tip[0] - dx * 8, tip[1] - dy * 8];
+  const width = marked ? 5 : 3.4;
   const head = [
     [tip[0], tip[1]],
-    [neck[0] - dy * 5.5 - dx * 3, neck[1] + dx * 5.5 - dy * 3],
+    [neck[0] - dy * 6.5 - dx * 3, neck[1] + dx * 6.5 - dy * 3],
     [neck[0], neck[1]],
-    [neck[0] + dy * 5.5 - dx * 3, neck[1] - dx * 5.5 - dy * 3],
+    [neck[0] + dy * 6.5 - dx * 3, neck[1] - dx * 6.5 - dy * 3],
   ];
   const whole = length > 30;
-  line(context, [start, whole ? neck : tip], COLOURS.dark, width + 3);
+  line(context, [start, whole ? neck : tip], COLOURS.dark, width + 2.6);
   if (whole) line(context, [...head, head[0]], COLOURS.dark, 3);
   const blend = context.createLinearGradient(...from, ...to);
   blend.addColorStop(0, COLOURS.handle);
   blend.addColorStop(1, COLOURS.target);
-  line(context, [start, whole ? neck : tip], COLOURS.light, width + 0.8);
+  line(context, [start, whole ? neck : tip], COLOURS.light, width + 1.2);
   line(context, [start, whole ? neck : tip], blend, width);
   if (!whole) return;
   context.beginPath();
@@ -194,10 +194,10 @@ function drawShaft(context, from, to, length, marked) {
 }
 
 function drawTarget(context, at) {
-  disc(context, at, 7.5, "rgba(255, 255, 255, 0.25)", COLOURS.dark, 5);
-  disc(context, at, 7.5, null, COLOURS.light, 3.4);
-  disc(context, at, 7.5, null, COLOURS.target, 2);
-  disc(context, at, 2.2, COLOURS.target, COLOURS.light, 1.2);
+  disc(context, at, 8.5, "rgba(255, 255, 255, 0.35)", COLOURS.dark, 6);
+  disc(context, at, 8.5, null, COLOURS.light, 4.4);
+  disc(context, at, 8.5, null, COLOURS.target, 2.6);
+  disc(context, at, 2.6, COLOURS.target, COLOURS.light, 1.2);
 }
 
 function drawHandle(context, at, number) {

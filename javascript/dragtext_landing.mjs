@@ -1,13 +1,13 @@
 // The warped start as a picture, as sdk/drag/start.py makes it, quickly enough for every movement of the pointer: pieces of
 // the picture drawn where they land, over a picture with what moves taken out. No work at import.
 //
-// Pictures are Uint32Array of RGBA words, row by row; points are [x, y] pixels of them.
+// Pictures are Int32Array of RGBA words, row by row; points are [x, y] pixels of them.
 
-import { bentMap, deform, distances, fetchMap, transformKind } from "./dragtext_warp.mjs";
+import { bentMap, deform, distances, distancesFrom, fetchMap, transformKind } from "./dragtext_warp.mjs";
 
 export const CARRIED = 2; // what is carried reaches so many pixels beyond the region: outlines are half background
-export const CLEARED = 5; // and so many of its body are put back that were taken out with it
 const ROOM = 16; // pixels around where a region's outline goes
+const FARTHEST = 2 ** 30; // of places in a piece, with 16 bits after the point; where nothing lands is farther
 const OUTLINE = 300; // rows and columns whose ends are asked where they go
 
 /**
@@ -22,18 +22,18 @@ export function cutOut(picture, width, height, region, root, scale = 1) {
   const part = new Uint8Array(wide * high);
   for (let y = 0; y < high; y++)
     part.set(region.subarray((top + y) * width + left, (top + y) * width + right), y * wide);
-  const away = distances(part, wide, high);
-  const share = Float32Array.from(away, (far) => (far <= CARRIED * scale + 0.01 ? 255 : 0));
+  const share = distances(part, wide, high);
+  for (let n = 0; n < share.length; n++) share[n] = share[n] <= CARRIED * scale + 0.01 ? 255 : 0;
   const outline = outlineOf(share, wide, high).map((value, n) => value + (n % 2 ? top : left));
   soften(share, wide, high);
-  const pixels = new Uint32Array(wide * high);
-  for (let y = 0; y < high; y++) {
-    for (let x = 0; x < wide; x++) {
-      const alpha = Math.round(share[y * wide + x]);
-      pixels[y * wide + x] = ((picture[(top + y) * width + left + x] & 0xffffff) | (alpha << 24)) >>> 0;
+  const pixels = new Int32Array(wide * high);
+  for (let y = 0, at = 0; y < high; y++) {
+    for (let x = 0; x < wide; x++, at++) {
+      pixels[at] = (picture[(top + y) * width + left + x] & 0xffffff) | (Math.round(share[at]) << 24);
     }
   }
-  const bends = root && root.includes(255) ? distances(root, width, height) : null;
+  const rooted = root && around(root, width, height, Math.max(wide, high));
+  const bends = rooted ? distancesFrom(root, width, joined(box, rooted)) : null;
   return { pixels, left, top, wide, high, outline, away: bends };
 }
 
@@ -88,11 +88,10 @@ function soften(values, width, height) {
   }
 }
 
-/** Put back into a background (changed) what was taken out of the body that a region hangs on. */
-export function putBack(background, picture, width, height, region, root, scale = 1) {
-  const away = distances(root, width, height);
-  const reach = Math.max(1, CLEARED * scale);
-  for (let n = 0; n < away.length; n++) if (away[n] <= reach && !region[n]) background[n] = picture[n];
+/** The box around two boxes, either of which may be null. */
+export function joined(one, other) {
+  if (!one || !other) return one ?? other;
+  return [0, 1, 2, 3].map((n) => (n < 2 ? Math.min(one[n], other[n]) : Math.max(one[n], other[n])));
 }
 
 /** The box [top, left, bottom, right] where a piece lands, inside the picture, and its map; null where it lands nowhere. */
@@ -113,64 +112,72 @@ export function landing(piece, width, height, handles, targets, kind = transform
     Math.min(width, Math.ceil(right + ROOM) + 1),
   ];
   if (!(box[2] > box[0] && box[3] > box[1])) return null;
-  const map = piece.away
-    ? bentMap(box, piece.away, width, handles, targets, kind)
-    : fetchMap(box, handles, targets, kind);
+  const map = piece.away ? bentMap(box, piece.away, handles, targets, kind) : fetchMap(box, handles, targets, kind);
   return { box, map };
 }
 
 /** Draw a piece into a picture (changed) where it lands. */
 export function land(frame, width, piece, { box, map }) {
-  const { pixels, wide, high, left: offX, top: offY } = piece;
+  const { pixels, wide, high } = piece;
   const { columns, rows, every, nodes } = map;
   const [top, left, bottom, right] = box;
+  // Places in the piece have 16 bits after the point: up to a million pixels are drawn at every movement of the pointer.
+  const one = 1 << 16;
+  const across = (node) => Math.round((nodes[node] - piece.left) * one);
+  const down = (node) => Math.round((nodes[node + 1] - piece.top) * one);
+  const lastX = (wide - 1) * one - 1;
+  const lastY = (high - 1) * one - 1;
   for (let row = 0; row + 1 < rows; row++) {
-    const down = Math.min(every, bottom - top - row * every);
+    const deep = Math.min(every, bottom - top - row * every);
     for (let column = 0; column + 1 < columns; column++) {
-      const a = 2 * (row * columns + column);
-      const c = a + 2 * columns;
-      const [ax, ay, bx, by] = [nodes[a] - offX, nodes[a + 1] - offY, nodes[a + 2] - offX, nodes[a + 3] - offY];
-      const [cx, cy, dx, dy] = [nodes[c] - offX, nodes[c + 1] - offY, nodes[c + 2] - offX, nodes[c + 3] - offY];
+      const node = 2 * (row * columns + column);
+      const next = node + 2 * columns;
+      const ax = across(node);
+      const ay = down(node);
+      const bx = across(node + 2);
+      const by = down(node + 2);
+      const cx = across(next);
+      const cy = down(next);
+      const dx = across(next + 2);
+      const dy = down(next + 2);
       // All pixels of a cell come from between its corners.
-      if (Math.max(ax, bx, cx, dx) < 0 || Math.min(ax, bx, cx, dx) > wide - 1) continue;
-      if (Math.max(ay, by, cy, dy) < 0 || Math.min(ay, by, cy, dy) > high - 1) continue;
-      if (Math.min(ax, bx, cx, dx) < -1e6) continue; // a corner where nothing lands
-      const across = Math.min(every, right - left - column * every);
-      for (let v = 0; v < down; v++) {
-        const f = v / every;
-        let x = ax + f * (cx - ax);
-        let y = ay + f * (cy - ay);
-        const stepX = (bx + f * (dx - bx) - x) / every;
-        const stepY = (by + f * (dy - by) - y) / every;
-        let at = (top + row * every + v) * width + left + column * every;
-        for (let u = 0; u < across; u++, at++, x += stepX, y += stepY) {
-          if (!(x >= 0 && y >= 0 && x < wide - 1 && y < high - 1)) continue; // the rim of a piece is clear
-          const [ix, iy] = [x | 0, y | 0];
-          const from = iy * wide + ix;
-          const [p, q, r, s] = [pixels[from], pixels[from + 1], pixels[from + wide], pixels[from + wide + 1]];
+      const [lowX, highX] = [Math.min(ax, bx, cx, dx), Math.max(ax, bx, cx, dx)];
+      const [lowY, highY] = [Math.min(ay, by, cy, dy), Math.max(ay, by, cy, dy)];
+      if (highX < 0 || highY < 0 || lowX > lastX || lowY > lastY) continue;
+      if (lowX < -FARTHEST || lowY < -FARTHEST || highX > FARTHEST || highY > FARTHEST) continue;
+      const wideNow = Math.min(every, right - left - column * every);
+      for (let v = 0; v < deep; v++) {
+        let x = (ax + ((cx - ax) * v) / every) | 0;
+        let y = (ay + ((cy - ay) * v) / every) | 0;
+        const stepX = ((bx + ((dx - bx) * v) / every - x) / every) | 0;
+        const stepY = ((by + ((dy - by) * v) / every - y) / every) | 0;
+        const from = (top + row * every + v) * width + left + column * every;
+        for (let at = from; at < from + wideNow; at++, x += stepX, y += stepY) {
+          if (x < 0 || y < 0 || x > lastX || y > lastY) continue; // the rim of a piece is clear
+          const place = (y >> 16) * wide + (x >> 16);
+          const p = pixels[place];
+          const q = pixels[place + 1];
+          const r = pixels[place + wide];
+          const s = pixels[place + wide + 1];
           if (((p | q | r | s) & 0xff000000) === 0) continue;
-          const [wx, wy] = [((x - ix) * 256) | 0, ((y - iy) * 256) | 0];
+          const fx = (x >> 8) & 0xff;
+          const fy = (y >> 8) & 0xff;
           // Two channels of eight bits at once, between four pixels.
-          const rb = between(between(p & 0xff00ff, q & 0xff00ff, wx), between(r & 0xff00ff, s & 0xff00ff, wx), wy);
-          const ga = between(
-            between((p >>> 8) & 0xff00ff, (q >>> 8) & 0xff00ff, wx),
-            between((r >>> 8) & 0xff00ff, (s >>> 8) & 0xff00ff, wx),
-            wy,
-          );
-          let alpha = ga >>> 16;
-          if (alpha === 0) continue;
-          alpha += alpha >> 7; // 0..256
-          const under = frame[at];
-          const red = between(under & 0xff00ff, rb, alpha);
-          const green = between((under >>> 8) & 0xff, ga & 0xff, alpha);
-          frame[at] = (0xff000000 | red | (green << 8)) >>> 0;
+          const red = between(between(p, q, fx), between(r, s, fx), fy);
+          const green = between(between(p >> 8, q >> 8, fx), between(r >> 8, s >> 8, fx), fy);
+          const alpha = (green >> 16) + (green >> 23); // 0..256
+          if (alpha === 256) frame[at] = -16777216 | red | ((green & 0xff) << 8);
+          else {
+            const under = frame[at];
+            frame[at] = -16777216 | between(under, red, alpha) | ((between(under >> 8, green, alpha) & 0xff) << 8);
+          }
         }
       }
     }
   }
 }
 
-/** Between two words with a byte in every other place: share of the second, 0..256. */
+/** Between two words, of which every other byte counts: share of the second, 0..256. */
 function between(one, other, share) {
-  return ((Math.imul(one, 256 - share) + Math.imul(other, share)) >>> 8) & 0xff00ff;
+  return ((Math.imul(one & 0xff00ff, 256 - share) + Math.imul(other & 0xff00ff, share)) >>> 8) & 0xff00ff;
 }

@@ -2,7 +2,7 @@
 // movement draws it anew. No work at import.
 
 import { hasWay } from "./dragtext_document.mjs";
-import { cutOut, land, landing, putBack } from "./dragtext_landing.mjs";
+import { cutOut, joined, land, landing } from "./dragtext_landing.mjs";
 import { fromBytes, union } from "./dragtext_layer.mjs";
 
 const MOST = 1024; // pixels of the preview's longer side
@@ -94,7 +94,6 @@ export class Preview {
       const rooted = root ? bright(readable(await loaded(root), width, height).words) : null;
       const piece = cutOut(words, width, height, bytes, rooted, scale);
       if (!piece) continue;
-      if (rooted) putBack(behind, words, width, height, bytes, rooted, scale);
       pieces.push({ piece, drags });
       found = union(
         found,
@@ -125,7 +124,7 @@ export class Preview {
       this.context = this.canvas.getContext("2d", { willReadFrequently: true });
       this.frame = this.context.createImageData(width, height);
     }
-    const words = new Uint32Array(this.frame.data.buffer);
+    const words = new Int32Array(this.frame.data.buffer);
     if (!this.drawn) this.touched = [0, 0, height, width];
     const { pieces, behind } = this.start;
     const picture = this.host.doc.picture;
@@ -164,11 +163,6 @@ function equal(one, other) {
   );
 }
 
-function joined(one, other) {
-  if (!one || !other) return one ?? other;
-  return [0, 1, 2, 3].map((n) => (n < 2 ? Math.min(one[n], other[n]) : Math.max(one[n], other[n])));
-}
-
 function sizeOf({ width, height }) {
   const scale = Math.min(1, MOST / Math.max(width, height));
   return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
@@ -187,7 +181,11 @@ function readable(image, width, height) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, width, height);
-  return { width, height, words: new Uint32Array(context.getImageData(0, 0, width, height).data.buffer) };
+  return { width, height, words: new Int32Array(context.getImageData(0, 0, width, height).data.buffer) };
 }
 
-const bright = (words) => Uint8Array.from(words, (word) => ((word & 0xff) > 127 ? 255 : 0));
+function bright(words) {
+  const bytes = new Uint8Array(words.length);
+  for (let n = 0; n < bytes.length; n++) bytes[n] = words[n] & 0x80 ? 255 : 0;
+  return bytes;
+}

@@ -120,8 +120,10 @@ export class Toolbar {
       made.addEventListener("click", () => this.act("pick_mode", name));
       this.picking.append(made);
     }
-    this.size = this.slider("size", 1, 100);
-    this.opacity = this.slider("opacity", 0, 100);
+    // The size's slider runs by ratios: as fine for small brushes as for large ones.
+    this.largest = 200;
+    this.size = this.slider("size", (share) => Math.round(this.largest ** share));
+    this.opacity = this.slider("opacity", (share) => share);
     const actions = LAYER_ACTIONS.map((name) => this.button(name, { text: name === "around" }));
     return element(
       "div",
@@ -132,10 +134,10 @@ export class Toolbar {
     );
   }
 
-  slider(name, least, most) {
+  slider(name, meant) {
     const value = element("output", { class: "dragtext_value" });
-    const input = element("input", { type: "range", min: least, max: most, step: "any", "data-action": name });
-    input.addEventListener("input", () => this.act(name, Number(input.value)));
+    const input = element("input", { type: "range", min: 0, max: 1, step: 0.01, "data-action": name });
+    input.addEventListener("input", () => this.act(name, meant(Number(input.value))));
     const label = element(
       "label",
       { class: "dragtext_slider" },
@@ -148,7 +150,7 @@ export class Toolbar {
 
   /**
    * state: {tool, layer, pickMode, canUndo, canRedo, chosen, hasPicture, hasDrags, hasLayer, maskAuto, hasRegion, preview,
-   * sizeShare (0..1), radius, opacity (0..1), enabled, sized, help}.
+   * diameter, largest, opacity (0..1), enabled, sized, help}.
    */
   show(state) {
     const can = {
@@ -183,12 +185,14 @@ export class Toolbar {
       made.setAttribute("aria-checked", String(made.dataset.pick === state.pickMode));
     }
     this.size.label.hidden = !state.sized;
-    this.show_slider(this.size, state.sizeShare * 99 + 1, `${Math.round(state.radius * 2)} px`);
-    this.show_slider(this.opacity, state.opacity * 100, `${Math.round(state.opacity * 100)} %`);
+    this.largest = state.largest;
+    this.slide(this.size, Math.log(state.diameter) / Math.log(state.largest), `${state.diameter} px`);
+    this.slide(this.opacity, state.opacity, `${Math.round(state.opacity * 100)} %`);
   }
 
-  show_slider({ input, value }, number, text) {
-    if (document.activeElement !== input || Math.abs(input.value - number) > 1) input.value = number;
+  slide({ input, value }, share, text) {
+    // A slider that is being pulled stays under the pointer.
+    if (document.activeElement !== input || Math.abs(input.value - share) > 0.03) input.value = share;
     value.textContent = text;
     input.setAttribute("aria-valuetext", text);
   }

@@ -16,7 +16,7 @@ export const paints = (tool) => PAINTS.includes(tool);
 /**
  * The tools' state, which is all that is not in the document: tool, selected {index, part}, the gesture that runs.
  *
- * host: {doc, view, layer: "region" | "mask", radius, pickMode: "object" | "plus" | "minus", push(doc, label),
+ * host: {doc, view, layer: "region" | "mask", radius, pickMode: "object" | "plus" | "minus", push(doc, label), amend(doc),
  * pick({handles?, box?, plus?, minus?}, more: bool), pan(dx, dy), tell(key, values)}.
  */
 export class Tools {
@@ -37,6 +37,14 @@ export class Tools {
   /** Whether drags are being changed right now. */
   get dragging() {
     return ["new", "pending", "end", "shift"].includes(this.gesture?.kind) && Boolean(this.working);
+  }
+
+  /** The document that the gesture is about to make, as soon as it is pressed, or null. */
+  get coming() {
+    const { gesture, host } = this;
+    if (this.working || gesture?.kind !== "new" || gesture.pin) return null;
+    const [x, y] = gesture.source;
+    return documents.withDrag(host.doc, gesture.source, [x >= 1 ? x - 1 : x + 1, y]);
   }
 
   choose(tool) {
@@ -165,8 +173,11 @@ export class Tools {
     this.describe();
   }
 
-  /** Push what is chosen by pixels of the picture. Returns whether anything was chosen. */
-  nudge(dx, dy) {
+  /**
+   * Push what is chosen by pixels of the picture. again: as part of the action before, as long as a key is held.
+   * Returns whether anything was chosen.
+   */
+  nudge(dx, dy, again = false) {
     this.settle();
     if (!this.selected || this.gesture) return false;
     const { index, part } = this.selected;
@@ -175,7 +186,8 @@ export class Tools {
       part === "shaft"
         ? documents.shifted(doc, index, dx, dy)
         : documents.withEnd(doc, index, part, plus(doc.drags[index][part], [dx, dy]));
-    this.host.push(moved, "did_nudge");
+    if (again) this.host.amend(moved);
+    else this.host.push(moved, "did_nudge");
     this.describe();
     return true;
   }
@@ -346,7 +358,7 @@ export function aroundDrags(doc) {
   let layer = region ?? emptyLayer(picture);
   for (const { source, target } of drags) {
     const length = Math.hypot(target[0] - source[0], target[1] - source[1]);
-    layer = stroke(layer, [source, target], margin + length / 3);
+    layer = stroke(layer, [source, target], margin + length / 6);
   }
   return layer;
 }

@@ -58,12 +58,19 @@ export function deform(points, sources, goals, kind, equal = false) {
   const count = sources.length;
   const weights = new Float64Array(count);
   const [p, q] = [Float64Array.from(sources.flat()), Float64Array.from(goals.flat())];
+  // Called for thousands of points at every movement of the pointer: plain numbers, no lists.
   for (let at = 0; at < points.length; at += 2) {
-    const [x, y] = [points[at], points[at + 1]];
-    let [total, px, py, qx, qy] = [0, 0, 0, 0, 0];
+    const x = points[at];
+    const y = points[at + 1];
+    let total = 0;
+    let px = 0;
+    let py = 0;
+    let qx = 0;
+    let qy = 0;
     for (let n = 0; n < count; n++) {
-      const square = (x - p[2 * n]) ** 2 + (y - p[2 * n + 1]) ** 2;
-      const weight = equal ? 1 : 1 / Math.max(square, 1e-8);
+      const left = x - p[2 * n];
+      const up = y - p[2 * n + 1];
+      const weight = equal ? 1 : 1 / Math.max(left * left + up * up, 1e-8);
       weights[n] = weight;
       total += weight;
       px += weight * p[2 * n];
@@ -75,37 +82,51 @@ export function deform(points, sources, goals, kind, equal = false) {
     py /= total;
     qx /= total;
     qy /= total;
+    const dx = x - px;
+    const dy = y - py;
     if (count === 1) {
-      points[at] = x + qx - px;
-      points[at + 1] = y + qy - py;
+      points[at] = dx + qx;
+      points[at + 1] = dy + qy;
       continue;
     }
-    // Sums over the sources, seen from their weighted middle: of squares, of what turns, of what is crossed.
-    let [xx, xy, yy, xu, xv, yu, yv] = [0, 0, 0, 0, 0, 0, 0];
+    // Sums over the sources, seen from their weighted middle: x and y of a source with x, y, and its goal's u and v.
+    let xx = 0;
+    let xy = 0;
+    let yy = 0;
+    let xu = 0;
+    let xv = 0;
+    let yu = 0;
+    let yv = 0;
     for (let n = 0; n < count; n++) {
       const share = weights[n] / total;
-      const [ax, ay, bx, by] = [p[2 * n] - px, p[2 * n + 1] - py, q[2 * n] - qx, q[2 * n + 1] - qy];
+      const ax = p[2 * n] - px;
+      const ay = p[2 * n + 1] - py;
+      const bu = q[2 * n] - qx;
+      const bv = q[2 * n + 1] - qy;
       xx += share * ax * ax;
       xy += share * ax * ay;
       yy += share * ay * ay;
-      xu += share * ax * bx;
-      xv += share * ax * by;
-      yu += share * ay * bx;
-      yv += share * ay * by;
+      xu += share * ax * bu;
+      xv += share * ax * bv;
+      yu += share * ay * bu;
+      yv += share * ay * bv;
     }
-    const [dx, dy] = [x - px, y - py];
     if (kind === "affine") {
       const more = 1e-9 * (xx + yy + 1e-9);
-      const [a, d] = [xx + more, yy + more];
+      const a = xx + more;
+      const d = yy + more;
       const by = a * d - xy * xy;
       points[at] = qx + (dx * (d * xu - xy * yu) + dy * (a * yu - xy * xu)) / by;
       points[at + 1] = qy + (dx * (d * xv - xy * yv) + dy * (a * yv - xy * xv)) / by;
       continue;
     }
-    const [cos, sin] = [xu + yv, xv - yu];
-    const size = kind === "rigid" ? Math.hypot(cos, sin) : xx + yy;
+    const cos = xu + yv;
+    const sin = xv - yu;
+    const size = kind === "rigid" ? Math.sqrt(cos * cos + sin * sin) : xx + yy;
     // At a source all weight is its own: nothing is left to turn by, and nothing to be turned.
-    const [c, s] = size > 1e-12 ? [cos / size, sin / size] : [1, 0];
+    const turns = size > 1e-12;
+    const c = turns ? cos / size : 1;
+    const s = turns ? sin / size : 0;
     points[at] = qx + c * dx - s * dy;
     points[at + 1] = qy + s * dx + c * dy;
   }
@@ -137,45 +158,46 @@ export function fetchMap(box, handles, targets, kind, every = GRID) {
 
 /**
  * The same where the root of what moves stays: between it and the nearest handle the displacement grows from nothing to
- * all of it. away: Float32Array, every pixel's distance from the root, of a picture `width` pixels wide. Where nothing
- * lands the map is NOWHERE.
+ * all of it. away: how far every pixel is from the root (distancesFrom). Where nothing lands the map is NOWHERE.
  */
-export function bentMap(box, away, width, handles, targets, kind, every = 4) {
-  const height = away.length / width;
-  const kept = (value, side) => Math.min(Math.max(Math.round(value), 0), side - 1);
-  const near = handles.map(([x, y]) => away[kept(y, height) * width + kept(x, width)]);
-  const reach = Math.max(2, Math.min(...near));
+export function bentMap(box, away, handles, targets, kind, every = 4) {
+  const reach = Math.max(2, Math.min(...handles.map(([x, y]) => away.at(Math.round(x), Math.round(y)))));
   const here = nodesOf(box, every);
+  const { rows, columns, nodes } = here;
   const ways = fetchMap(box, targets, handles, kind, every).nodes; // changed over: where every pixel goes
   let most = 0;
   for (let at = 0; at < ways.length; at += 2) {
-    const [x, y] = [here.nodes[at], here.nodes[at + 1]];
-    const far = away[kept(y, height) * width + kept(x, width)];
-    const share = Math.min(1, far / reach);
-    ways[at] = (ways[at] - x) * share;
-    ways[at + 1] = (ways[at + 1] - y) * share;
+    const share = Math.min(1, away.at(nodes[at], nodes[at + 1]) / reach);
+    ways[at] = (ways[at] - nodes[at]) * share;
+    ways[at + 1] = (ways[at + 1] - nodes[at + 1]) * share;
     most = Math.max(most, Math.abs(ways[at]), Math.abs(ways[at + 1]));
   }
   // Which pixel lands where is the inverse, found step by step: each as long as the map may at most stretch.
   const step = 1 / (1 + most / reach);
-  const { rows, columns, nodes } = here;
   const found = nodes.slice();
   const [top, left, bottom, right] = box;
   for (let at = 0; at < nodes.length; at += 2) {
-    const [tx, ty] = [nodes[at], nodes[at + 1]];
-    let [x, y, mx, my] = [tx, ty, 0, 0];
+    const tx = nodes[at];
+    const ty = nodes[at + 1];
+    let x = tx;
+    let y = ty;
+    let mx = 0;
+    let my = 0;
     for (let round = 0; ; round++) {
       const across = Math.min(Math.max(x - left, 0), right - left - 1) / every;
       const down = Math.min(Math.max(y - top, 0), bottom - top - 1) / every;
-      const [column, row] = [Math.min(Math.floor(across), columns - 2), Math.min(Math.floor(down), rows - 2)];
-      const [fx, fy] = [across - column, down - row];
+      const column = Math.min(across | 0, columns - 2);
+      const row = Math.min(down | 0, rows - 2);
+      const fx = across - column;
+      const fy = down - row;
       const one = 2 * (row * columns + column);
       const two = one + 2 * columns;
-      const wide = (axis) =>
-        (1 - fy) * ((1 - fx) * ways[one + axis] + fx * ways[one + 2 + axis]) +
-        fy * ((1 - fx) * ways[two + axis] + fx * ways[two + 2 + axis]);
-      mx = x + wide(0) - tx;
-      my = y + wide(1) - ty;
+      const a = (1 - fx) * (1 - fy);
+      const b = fx * (1 - fy);
+      const c = (1 - fx) * fy;
+      const d = fx * fy;
+      mx = x - tx + a * ways[one] + b * ways[one + 2] + c * ways[two] + d * ways[two + 2];
+      my = y - ty + a * ways[one + 1] + b * ways[one + 3] + c * ways[two + 1] + d * ways[two + 3];
       if (round === ROUNDS || (Math.abs(mx) < STILL && Math.abs(my) < STILL)) break;
       x -= step * mx;
       y -= step * my;
@@ -185,6 +207,25 @@ export function bentMap(box, away, width, handles, targets, kind, every = 4) {
     found[at + 1] = lands ? y : NOWHERE;
   }
   return { ...here, nodes: found };
+}
+
+/**
+ * How far pixels of a picture are from those that are on, computed inside a box [top, left, bottom, right] that holds all
+ * of them; outside it the least that they may be. on: bytes of the picture, `width` wide.
+ */
+export function distancesFrom(on, width, [top, left, bottom, right]) {
+  const wide = right - left;
+  const high = bottom - top;
+  const part = new Uint8Array(wide * high);
+  for (let y = 0; y < high; y++) part.set(on.subarray((top + y) * width + left, (top + y) * width + right), y * wide);
+  const values = distances(part, wide, high);
+  const at = (x, y) => {
+    const column = Math.min(Math.max(x - left, 0), wide - 1);
+    const row = Math.min(Math.max(y - top, 0), high - 1);
+    const beyond = Math.max(Math.abs(x - left - column), Math.abs(y - top - row));
+    return Math.max(values[row * wide + column], beyond);
+  };
+  return { at };
 }
 
 /** Where a map says that a pixel (from the box's corner) comes from: [x, y]. Slow; for single pixels. */
@@ -205,7 +246,9 @@ export function distances(on, width, height) {
   const squares = new Float64Array(width * height);
   for (let n = 0; n < squares.length; n++) squares[n] = on[n] ? 0 : far;
   const most = Math.max(width, height);
-  const [line, below, from] = [new Float64Array(most), new Int32Array(most), new Float64Array(most + 1)];
+  const line = new Float64Array(most);
+  const below = new Int32Array(most);
+  const from = new Float64Array(most + 1);
   const pass = (start, step, count) => {
     for (let n = 0; n < count; n++) line[n] = squares[start + n * step];
     let last = 0;
@@ -229,5 +272,7 @@ export function distances(on, width, height) {
   };
   for (let x = 0; x < width; x++) pass(x, width, height);
   for (let y = 0; y < height; y++) pass(y * width, 1, width);
-  return Float32Array.from(squares, Math.sqrt);
+  const roots = new Float32Array(squares.length);
+  for (let n = 0; n < roots.length; n++) roots[n] = Math.sqrt(squares[n]);
+  return roots;
 }

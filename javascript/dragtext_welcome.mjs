@@ -1,4 +1,4 @@
-// What the stage shows while it has no picture, and how files get into it. No work at import.
+// What the stage shows while it has no picture. No work at import.
 
 import { icon } from "./dragtext_icons.mjs";
 import { element } from "./dragtext_toolbar.mjs";
@@ -35,19 +35,4 @@ export function welcome(say, open) {
     button,
     element("div", { class: "dragtext_examples" }),
   );
-}
-
-/** The pictures that something dropped holds: files, else what its address leads to. */
-export async function filesOf(transfer) {
-  const files = [...transfer.files];
-  if (files.length) return files;
-  const address = transfer
-    .getData("text/uri-list")
-    .split(/\r?\n/)
-    .find((line) => line && !line.startsWith("#"));
-  if (!address) return [];
-  const blob = await (await fetch(address)).blob();
-  return [
-    new File([blob], decodeURIComponent(address.split("/").at(-1).split("?")[0]) || "picture", { type: blob.type }),
-  ];
 }

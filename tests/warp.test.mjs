@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { bentMap, deform, distances, fetchMap, NOWHERE, placeOf, transformKind } from "../javascript/dragtext_warp.mjs";
+import {
+  bentMap,
+  deform,
+  distances,
+  distancesFrom,
+  fetchMap,
+  NOWHERE,
+  placeOf,
+  transformKind,
+} from "../javascript/dragtext_warp.mjs";
 
 const CASES = JSON.parse(readFileSync(new URL("./warp_cases.json", import.meta.url)));
 
@@ -14,10 +23,8 @@ for (const { name, kind, handles, targets, box, map, points, moved, root } of CA
       .flat()
       .forEach((value, n) => assert.ok(Math.abs(gone[n] - value) < 1e-3, `${name} ${n}: ${gone[n]} ${value}`));
     for (const every of root ? [1, 4] : [8]) {
-      const away = root && distances(filled(root), root.width, root.height);
-      const found = root
-        ? bentMap(box, away, root.width, handles, targets, kind, every)
-        : fetchMap(box, handles, targets, kind);
+      const away = root && distancesFrom(filled(root), root.width, [0, 0, root.height, root.width]);
+      const found = root ? bentMap(box, away, handles, targets, kind, every) : fetchMap(box, handles, targets, kind);
       let far = 0;
       map.forEach(([across, down, x, y]) => {
         const [u, v] = placeOf(found, across, down);

@@ -69,7 +69,8 @@ const server = {
   async start({ drags, region, mask }) {
     calls.start.push({ drags, region: Boolean(region), mask: Boolean(mask) });
     const [x, y, radius] = blob();
-    const layer = region ?? stroke(emptyLayer(picture), [[x, y]], radius);
+    const half = () => rectangle(emptyLayer(picture), [0.1, 0.1, 0.8, 0.8].map((share) => share * picture.width));
+    const layer = region ?? (query.has("large") ? half() : stroke(emptyLayer(picture), [[x, y]], radius));
     const scale = Math.min(1, 1024 / Math.max(picture.width, picture.height));
     const ground = Object.assign(document.createElement("canvas"), {
       width: Math.round(picture.width * scale),
