@@ -11,7 +11,8 @@ export class Asking {
     this.server = server;
     this.host = host;
     this.decode = decode;
-    this.hints = new WeakMap(); // of a region that was picked: {base, hints}, so that strokes can mend it, also after undo
+    // of a region that was picked: {base, hints}, so that strokes can mend it, also after undo
+    this.hints = new WeakMap();
     this.turn = 0;
     this.followed = new WeakSet(); // documents whose mask is the one that follows
     this.timer = null;

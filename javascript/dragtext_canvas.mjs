@@ -24,10 +24,14 @@ const SLIDER = 18; // reach of the line between picture and result
 
 export class Stage {
   /**
-   * root: an empty element, filled with toolbar and canvas. say: texts (dragtext_words.mjs). server: {pick, maskFor,
-   * start}, see architecture.md. onChange(doc) after every change, onOpen(files), onRest(doc) when the pointer rests
-   * after a change; optional: onBusy() when a gesture begins, onHide() when a result gives way to the picture,
-   * onCompare(share).
+   * root: an empty element, filled with toolbar and canvas. say: texts (dragtext_words.mjs).
+   *
+   * server: pick({handles, box, plus, minus}) gives {region, note}, the object that was shown; maskFor({drags, region}) gives
+   * {mask}, what may change; start({drags, region, mask}) gives {moves: [{region, drags: [index], root}], background}, the
+   * parts of a warped start. What goes in are layers, what comes back are data addresses of pictures. All are asynchronous.
+   *
+   * onChange(doc) after every change, onOpen(files), onRest(doc) when the pointer rests after a change; optional: onBusy()
+   * when a gesture begins, onHide() when a result gives way to the picture, onCompare(share) when its line is pulled.
    */
   constructor(root, { say, server, onChange = () => {}, onOpen = () => {}, onRest = () => {}, ...more }) {
     this.root = root;
@@ -109,7 +113,9 @@ export class Stage {
 
   // The picture and its document
 
-  /** Show a picture {id, width, height, name}. image: of it, of any size; doc: what was done to it, by default nothing. */
+  /**
+   * Show a picture {id, width, height, name}. image: of it, of any size; doc: what was done to it, by default nothing.
+   */
   open(picture, image, doc = null) {
     this.tools.cancel();
     this.tools.selected = null;

@@ -14,7 +14,9 @@ export function fileField(opened) {
   return field;
 }
 
-/** Listen for what is dropped on the stage, and pasted while it is looked at. on(target, name, does): add a listener. */
+/**
+ * Listen for what is dropped on the stage, and pasted while it is looked at. on(target, name, does): add a listener.
+ */
 export function receive(stage, on) {
   const { frame } = stage;
   const { onOpen } = stage.calls;

@@ -62,7 +62,8 @@ export function pinch(view, before, after) {
 
 /**
  * What of the drags lies at a point of the canvas: {index, part: "source" | "target" | "shaft"}, or null.
- * Ends come before shafts, the nearest first, and of equal ones the last, which is drawn on top. reach: pixels of the page.
+ * Ends come before shafts, the nearest first, and of equal ones the last, which is drawn on top. reach: pixels of the
+ * page.
  */
 export function hit(drags, view, at, reach = 12) {
   let best = null;
@@ -73,7 +74,8 @@ export function hit(drags, view, at, reach = 12) {
   };
   drags.forEach(({ source, target }, index) => {
     const [from, to] = [toScreen(view, source), toScreen(view, target)];
-    consider(index, "source", Math.hypot(at[0] - from[0], at[1] - from[1]), 0.01); // of a pin, the target is asked first
+    // of a pin, the target is asked first
+    consider(index, "source", Math.hypot(at[0] - from[0], at[1] - from[1]), 0.01);
     consider(index, "target", Math.hypot(at[0] - to[0], at[1] - to[1]), 0);
     consider(index, "shaft", 2 * toSegment(at, from, to), 2 * reach);
   });

@@ -1,4 +1,5 @@
-// The warped start as a picture, as sdk/drag/start.py makes it, quickly enough for every movement of the pointer: pieces of
+// The warped start as a picture, as sdk/drag/start.py makes it, quickly enough for every movement of the pointer:
+// pieces of
 // the picture drawn where they land, over a picture with what moves taken out. No work at import.
 //
 // Pictures are Int32Array of RGBA words, row by row; points are [x, y] pixels of them.
@@ -37,7 +38,9 @@ export function cutOut(picture, width, height, region, root, scale = 1) {
   return { pixels, left, top, wide, high, outline, away: bends };
 }
 
-/** Points (x, y, ...) of the outermost pixels that are on: in some rows the first and the last, in some columns, too. */
+/**
+ * Points (x, y, ...) of the outermost pixels that are on: in some rows the first and the last, in some columns, too.
+ */
 function outlineOf(on, width, height) {
   const points = [];
   const ends = (start, step, count, point) => {
@@ -94,7 +97,10 @@ export function joined(one, other) {
   return [0, 1, 2, 3].map((n) => (n < 2 ? Math.min(one[n], other[n]) : Math.max(one[n], other[n])));
 }
 
-/** The box [top, left, bottom, right] where a piece lands, inside the picture, and its map; null where it lands nowhere. */
+/**
+ * The box [top, left, bottom, right] where a piece lands, inside the picture, and its map; null where it lands
+ * nowhere.
+ */
 export function landing(piece, width, height, handles, targets, kind = transformKind(handles, targets)) {
   const gone = deform(piece.outline.slice(), handles, targets, kind);
   const all = piece.away ? [...gone, ...piece.outline] : gone;
@@ -121,7 +127,8 @@ export function land(frame, width, piece, { box, map }) {
   const { pixels, wide, high } = piece;
   const { columns, rows, every, nodes } = map;
   const [top, left, bottom, right] = box;
-  // Places in the piece have 16 bits after the point: up to a million pixels are drawn at every movement of the pointer.
+  // Places in the piece have 16 bits after the point: up to a million pixels are drawn at every movement of the
+  // pointer.
   const one = 1 << 16;
   const across = (node) => Math.round((nodes[node] - piece.left) * one);
   const down = (node) => Math.round((nodes[node + 1] - piece.top) * one);

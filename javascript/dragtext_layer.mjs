@@ -1,6 +1,8 @@
-// A painted layer: on or off for every pixel, in tiles that copies share until one of them is changed. No work at import.
+// A painted layer: on or off for every pixel, in tiles that copies share until one of them is changed. No work at
+// import.
 //
-// A layer is never changed; whatever paints gives back another one. Points are (x, y) pixels of the picture, whole numbers
+// A layer is never changed; whatever paints gives back another one. Points are (x, y) pixels of the picture, whole
+// numbers
 // in the middle of a pixel, as drags are. Layers of large pictures are smaller than the picture.
 
 export const TILE = 64;

@@ -1,4 +1,5 @@
-// What there is to see on a stage: the scene that dragtext_draw.mjs draws, and the form of the pointer. No work at import.
+// What there is to see on a stage: the scene that dragtext_draw.mjs draws, and the form of the pointer. No work at
+// import.
 
 import { toScreen } from "./dragtext_geometry.mjs";
 

@@ -1,4 +1,5 @@
-// A painted layer as a tinted picture that is kept, and painted again only where the layer has changed. No work at import.
+// A painted layer as a tinted picture that is kept, and painted again only where the layer has changed. No work at
+// import.
 
 import { TILE } from "./dragtext_layer.mjs";
 

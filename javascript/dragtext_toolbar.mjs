@@ -149,7 +149,8 @@ export class Toolbar {
   }
 
   /**
-   * state: {tool, layer, pickMode, canUndo, canRedo, chosen, hasPicture, hasDrags, hasLayer, maskAuto, hasRegion, preview,
+   * state: {tool, layer, pickMode, canUndo, canRedo, chosen, hasPicture, hasDrags, hasLayer, maskAuto, hasRegion,
+   * preview,
    * diameter, largest, opacity (0..1), enabled, sized, help}.
    */
   show(state) {

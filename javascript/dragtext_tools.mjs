@@ -1,4 +1,5 @@
-// What pressing, pulling and letting go do to the document, tool by tool. Knows no page: the stage feeds it points of the
+// What pressing, pulling and letting go do to the document, tool by tool. Knows no page: the stage feeds it points of
+// the
 // canvas and keeps the history. No work at import.
 
 import * as documents from "./dragtext_document.mjs";
@@ -16,7 +17,8 @@ export const paints = (tool) => PAINTS.includes(tool);
 /**
  * The tools' state, which is all that is not in the document: tool, selected {index, part}, the gesture that runs.
  *
- * host: {doc, view, layer: "region" | "mask", radius, pickMode: "object" | "plus" | "minus", push(doc, label), amend(doc),
+ * host: {doc, view, layer: "region" | "mask", radius, pickMode: "object" | "plus" | "minus", push(doc, label),
+ * amend(doc),
  * pick({handles?, box?, plus?, minus?}, more: bool), pan(dx, dy), tell(key, values)}.
  */
 export class Tools {

@@ -1,6 +1,7 @@
 // The warped start's map, as sdk/drag/deform.py and bend.py compute it: where the pixels of what moves come from.
 //
-// Moving least squares (Schaefer, McPhail and Warren, SIGGRAPH 2006): every point follows the drags, the nearest of them
+// Moving least squares (Schaefer, McPhail and Warren, SIGGRAPH 2006): every point follows the drags, the nearest of
+// them
 // most. Points are [x, y] pixels. tests/warp_cases.json holds what the Python gives. No work at import.
 
 const FREE = { rigid: 1, similarity: 2, affine: 3 }; // handles whose targets a transform of the kind always meets
@@ -210,7 +211,8 @@ export function bentMap(box, away, handles, targets, kind, every = 4) {
 }
 
 /**
- * How far pixels of a picture are from those that are on, computed inside a box [top, left, bottom, right] that holds all
+ * How far pixels of a picture are from those that are on, computed inside a box [top, left, bottom, right] that holds
+ * all
  * of them; outside it the least that they may be. on: bytes of the picture, `width` wide.
  */
 export function distancesFrom(on, width, [top, left, bottom, right]) {

@@ -275,7 +275,9 @@ export function pageLanguage(page = globalThis.document, browser = globalThis.na
   return wanted.toLowerCase().startsWith("de") ? "de" : "en";
 }
 
-/** A function (key, values) => text, with `{name}` in the text replaced by values.name. An unknown key is its own text. */
+/**
+ * A function (key, values) => text, with `{name}` in the text replaced by values.name. An unknown key is its own text.
+ */
 export function words(language = pageLanguage()) {
   const table = WORDS[language] ?? WORDS.en;
   return (key, values = {}) =>

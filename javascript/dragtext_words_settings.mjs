@@ -24,7 +24,10 @@ export const GERMAN = {
     "Anfang",
     "wo der Inhalt beginnt: im Bild, wie es ist; mit schon verschobenen Bildpunkten; mit verschobenen Zellen seines invertierten Latents, starr oder mit einem Feld, das von den Griffen aus abfällt",
   ],
-  start_noise: ["Rauschen am Anfang", "Anteil frischen Rauschens, wo der Anfang etwas aufdeckt, damit das Modell es neu malt"],
+  start_noise: [
+    "Rauschen am Anfang",
+    "Anteil frischen Rauschens, wo der Anfang etwas aufdeckt, damit das Modell es neu malt",
+  ],
   repaint: [
     "Neu malen",
     "was das Modell nach einem verschobenen Anfang malt: alles, was sich ändern darf, oder nur das Aufgedeckte und seine Nähte",
@@ -33,7 +36,10 @@ export const GERMAN = {
     "Arbeitsgröße, Bildpunkte im Quadrat",
     "auf etwa so vielen Bildpunkten arbeiten, gleich wie groß das Bild ist; sonst in seiner Größe, oder in der des Modells bei Ausschnitten und über einem Megapixel",
   ],
-  crop: ["Nur an einem Ausschnitt arbeiten", "auto: nur einen Kasten um Züge und Maske bearbeiten und wieder einsetzen"],
+  crop: [
+    "Nur an einem Ausschnitt arbeiten",
+    "auto: nur einen Kasten um Züge und Maske bearbeiten und wieder einsetzen",
+  ],
   composite: [
     "Außen bleibt alles",
     "mit einer Maske jedes Byte außerhalb zurückgeben, wie es war; aus ist das veröffentlichte Verhalten",
@@ -52,11 +58,17 @@ export const GERMAN = {
   reach_distance: ["Angekommen ab", "so nahe am Ziel ist ein Punkt angekommen, in Bildpunkten des Merkmalsgitters"],
   expected_loss: ["Gesuchter Verlust", "Unterschied der Merkmale, den FreeDrags Liniensuche sucht"],
   inner_steps: ["Innere Schritte", "höchstens so viele Schritte je Runde von FreeDrag"],
-  drag_levels: ["Stufen von GoodDrag", "Zeitschritte, auf denen GoodDrag zieht; sonst so viele, wie die Schritte brauchen"],
+  drag_levels: [
+    "Stufen von GoodDrag",
+    "Zeitschritte, auf denen GoodDrag zieht; sonst so viele, wie die Schritte brauchen",
+  ],
   tracks_per_level: ["Suchen je Stufe", "Punktsuchen je Zeitschritt von GoodDrag"],
   steps_per_track: ["Schritte je Suche", "Schritte je Punktsuche von GoodDrag"],
   patience: ["Geduld", "so viele Suchen ohne Bewegung, dann hört GoodDrag auf"],
-  shared_attention: ["Geteilte Aufmerksamkeit", "das bearbeitete Bild sieht beim Zeichnen die Schlüssel und Werte des Originals"],
+  shared_attention: [
+    "Geteilte Aufmerksamkeit",
+    "das bearbeitete Bild sieht beim Zeichnen die Schlüssel und Werte des Originals",
+  ],
   shared_attention_stages: ["Stufen geteilter Aufmerksamkeit", "so viele der letzten Decoderstufen teilen sie"],
   shared_attention_start: ["Beginn geteilter Aufmerksamkeit", "Zeichenschritt, ab dem sie geteilt wird"],
   lora_steps: ["Erst das Bild lernen (Schritte)", "Schritte des Identitäts-LoRA; 0 schaltet es aus"],

@@ -429,7 +429,9 @@ def test_the_wheel_zooms_at_the_pointer_and_the_view_moves(visit):
         person.go([384, 384])
         person.page.mouse.wheel(0, -200)
         person.until(f"harness.stage.view.scale > {fitted['scale']}")
-        middle = "(() => { const s = harness.stage; return [(s.size.width/2 - s.view.x), (s.size.height/2 - s.view.y)]; })()"
+        middle = (
+            "(() => { const s = harness.stage; return [(s.size.width/2 - s.view.x), (s.size.height/2 - s.view.y)]; })()"
+        )
         before = person.page.evaluate(middle)
         person.page.set_viewport_size({"width": 1000, "height": 700})
         person.until("harness.stage.size.width < 1000")
