@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,11 @@ def carried(picture: Picture, known: Callable[[str], EditJob | None]) -> Carried
     with DECODING:
         opened = open_picture(picture.data, "image")
         text = _texts(opened)
+    return carried_by(text, picture.size, known)
+
+
+def carried_by(text: Mapping[str, str], size: tuple[int, int], known: Callable[[str], EditJob | None]) -> Carried:
+    """As `carried`, of a picture's texts by key. size: of the picture, (height, width)."""
     try:
         if METADATA_KEY in text:
             reading = Reading(read_request(text[METADATA_KEY]), v=read_v(text.get(V_KEY, "1")))
@@ -47,7 +52,7 @@ def carried(picture: Picture, known: Callable[[str], EditJob | None]) -> Carried
             reading = _whole(read_infotext(text["parameters"]), known)
         else:
             return Carried(prompt=_prompt_of(text.get("parameters", "")))
-        request, note = usable(reading.request, picture.size)
+        request, note = usable(reading.request, size)
         if reading.masked and request.mask is None:
             note = note or "The mask is not in this picture's infotext; paint it again."
     except DragTextError as error:

@@ -36,12 +36,16 @@ class Reading:
 
 
 def write_infotext(result: EditResult, edit: str, v: tuple[float, float] = (1.0, 1.0)) -> str:
-    """What the hosts write into the `parameters` of a picture.
+    """What the hosts write into the `parameters` of a picture. edit: id of the job; v: the point that is shown."""
+    pairs = infotext_pairs(result, edit, v)
+    line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in pairs.items())
+    return f"{result.request.prompt}\n{line}".strip()
 
-    edit: id of the job, v: the point that is shown. None of the hosts' own keys may switch anything on in txt2img.
-    """
+
+def infotext_pairs(result: EditResult, edit: str, v: tuple[float, float] = (1.0, 1.0)) -> dict[str, str | int]:
+    """Keys and values of the line. None of the hosts' own keys may switch anything on in txt2img."""
     width, height = result.image.size
-    pairs = {
+    pairs: dict[str, str | int] = {
         "Steps": result.settings.inference_steps,
         "Sampler": "DDIM",
         "CFG scale": 1,
@@ -58,9 +62,7 @@ def write_infotext(result: EditResult, edit: str, v: tuple[float, float] = (1.0,
         pairs["DragText mask"] = "yes"
     if v != (1.0, 1.0):
         pairs["DragText v"] = f"{v[0]:.6g}" if v[0] == v[1] else f"{v[0]:.6g}/{v[1]:.6g}"
-    pairs |= {"DragText updates": result.steps, "DragText edit": edit, "DragText version": version()}
-    line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in pairs.items())
-    return f"{result.request.prompt}\n{line}".strip()
+    return {**pairs, "DragText updates": result.steps, "DragText edit": edit, "DragText version": version()}
 
 
 def read_infotext(text: str) -> Reading:

@@ -77,12 +77,13 @@ class Jobs:
         quick: bool = False,
         identifier: str | None = None,
         owner: str = "",
+        here: bool = False,
     ) -> EditJob:
         """Check everything that can be checked without a model, and queue the edit.
 
         image: a `Picture`, or as for `Editor`; the request's mask and regions are data URIs here; quick: only to show
-        how it would be, in place of an older such one of the same page; owner: the page that asks. Only files are kept
-        while it waits. Raises InputError, QueueFullError, DuplicateJobError.
+        how it would be, in place of an older such one of the same page; owner: the page that asks; here: as for
+        `submit_render`. Only files are kept while it waits. Raises InputError, QueueFullError, DuplicateJobError.
         """
         with self._changed:
             self._check_room(QUICK if quick else ASKED)
@@ -100,20 +101,21 @@ class Jobs:
             quick=quick,
             estimate=Estimate() if quick else self._editing.estimate(),
         )
-        self._add(job)
+        self._add(job, here)
         return job
 
     def submit_render(
-        self, edit: Job, v: float, text: float | None = None, *, save: bool = False, owner: str = ""
+        self, edit: Job, v: float, text: float | None = None, *, save: bool = False, owner: str = "", here: bool = False
     ) -> RenderJob:
         """Queue another point of a finished edit (`EditResult.at`).
 
-        Raises InputError, NotFinishedError, QueueFullError.
+        here: do it at once in this thread, which holds the host's lock, as in the middle of a generation; the job has
+        ended on return. Raises InputError, NotFinishedError, QueueFullError.
         """
         at = check_point((v, v if text is None else text))
         done = finished_edit(edit)
         job = RenderJob(uuid.uuid4().hex, done.request, save=save, owner=owner, edit=done, at=at)
-        self._add(job)
+        self._add(job, here)
         return job
 
     def get(self, identifier: str, asker: str | None = None) -> Job:
@@ -208,13 +210,19 @@ class Jobs:
         if sum(job.waiting_bytes for job in before) > MAX_WAITING_BYTES:
             raise QueueFullError("The pictures that wait already take too much memory; try again later.")
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: Job, here: bool = False) -> None:
         with self._changed:
             if job.id in self._jobs:
                 raise DuplicateJobError(f"The edit {job.id} has been submitted already; ask for its state.")
             self._check_room(job.rank)
             self._make_way(job)
             self._jobs[job.id] = job
+            if here:
+                job.state = "running"
+        if here:
+            self._conclude(job, self._attempt(job))
+            return
+        with self._changed:
             self._waiting.append(job)
             if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._work, name="dragtext", daemon=True)
@@ -264,10 +272,20 @@ class Jobs:
                         self._waiting.appendleft(job)
                         return
                     job.state, job.gives_way = "running", False
-                error = self.host.call(lambda: self._editing.attempt(job))
+                error = self._attempt(job)
         except BaseException as problem:  # the host's own queue or progress
             log.exception("The job %s could not be run", job.id)
             error = explained(problem)
+        self._conclude(job, error)
+
+    def _attempt(self, job: Job) -> DragTextError | None:
+        try:
+            return self.host.call(lambda: self._editing.attempt(job))
+        except BaseException as problem:  # the host's own thread
+            log.exception("The job %s could not be run", job.id)
+            return explained(problem)
+
+    def _conclude(self, job: Job, error: DragTextError | None) -> None:
         state: State = "done" if error is None else "failed"
         if isinstance(error, InterruptedEditError):
             state = "interrupted"

@@ -22,8 +22,11 @@ CLEAR_CACHE = (
 )
 
 
-def register() -> None:
-    """Hang the extension into the WebUI. Nothing is loaded or opened before the user or a script asks for it."""
+def register() -> type | None:
+    """Hang the extension into the WebUI. Nothing is loaded or opened before the user or a script asks for it.
+
+    Returns the script that repeats a drag inside a generation, for the host to find; None where there is none.
+    """
     from modules import script_callbacks
 
     try:
@@ -32,7 +35,7 @@ def register() -> None:
         reason = str(error)
         log.warning(reason)
         script_callbacks.on_ui_tabs(lambda: [(_notice(reason), *TAB)])
-        return
+        return None
 
     def on_ui_tabs() -> list[tuple[Any, str, str]]:
         try:
@@ -51,6 +54,23 @@ def register() -> None:
     script_callbacks.on_ui_tabs(on_ui_tabs)
     script_callbacks.on_app_started(_attempt("API", on_app_started))
     script_callbacks.on_script_unloaded(jobs.close)
+    try:
+        return _add_script(jobs)
+    except Exception as error:
+        _failure("script", error)
+        return None
+
+
+def _add_script(jobs: Jobs) -> type:
+    from modules import script_callbacks
+
+    from .hosts.axes import add_axes
+    from .hosts.repeat import add_records, make_script
+
+    script = make_script(jobs)
+    script_callbacks.on_before_ui(_attempt("X/Y/Z axes", add_axes))
+    script_callbacks.on_before_image_saved(_attempt("PNG text", add_records))
+    return script
 
 
 def _attempt(part: str, step: Callable[..., None]) -> Callable[..., None]:

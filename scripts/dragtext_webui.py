@@ -23,24 +23,26 @@ def mount(folder: Path) -> types.ModuleType:
     return package
 
 
-def start(folder: Path) -> None:
-    """Register the extension in `folder`, unless another copy of it is running."""
+def start(folder: Path) -> "type | None":
+    """Register the extension in `folder`, unless another copy of it is running. Returns its script for generations."""
     running = getattr(sys.modules.get("dragtext"), "webui_folder", folder)
     if running != folder:
         log.error("DragText is installed twice, in %s and in %s; remove one of the folders.", running, folder)
-        return
+        return None
     package = mount(folder)
     from dragtext.extension.register import register
 
-    register()
+    script = register()
     package.webui_folder = folder
     from modules import script_callbacks
 
     script_callbacks.on_script_unloaded(lambda: package.__dict__.pop("webui_folder", None))
+    return script
 
 
 try:
-    start(Path(__file__).absolute().parent.parent)
+    # Hosts look through this file for classes of theirs.
+    Repeat = start(Path(__file__).absolute().parent.parent)
 except Exception as problem:
     reason = (str(problem).splitlines() or [""])[0]
     log.error("DragText could not start (%s: %s); the rest of the WebUI works.", type(problem).__name__, reason)  # noqa: TRY400

@@ -24,8 +24,13 @@ def webui(monkeypatch, tmp_path):
     def keep(name):
         return lambda function: log.callbacks.setdefault(name, []).append(function)
 
-    names = ("on_ui_settings", "on_ui_tabs", "on_app_started", "on_script_unloaded")
+    names = (
+        "on_ui_settings", "on_ui_tabs", "on_app_started", "on_script_unloaded", "on_before_ui", "on_before_image_saved"
+    )  # fmt: skip
     install(monkeypatch, "modules.script_callbacks", **{name: keep(name) for name in names})
+    log.scripts = install(
+        monkeypatch, "modules.scripts", Script=type("Script", (), {}), AlwaysVisible=object(), scripts_data=[]
+    )
 
     class OptionInfo:
         def __init__(self, default=None, label="", component=None, component_args=None, section=None):
@@ -56,6 +61,8 @@ def test_it_registers_and_enters_nothing_but_its_own_name(webui):
         "on_ui_tabs": 1,
         "on_app_started": 1,
         "on_script_unloaded": 2,  # the queue's, and the script's own
+        "on_before_ui": 1,
+        "on_before_image_saved": 1,
     }
     assert "sdk" not in sys.modules
     assert "extension" not in sys.modules
@@ -70,6 +77,15 @@ def test_settings_have_unique_names_and_one_section(webui):
     assert len(webui.options) >= 6
     assert all(name.startswith("dragtext_") for name in webui.options)
     assert {option.section for option in webui.options.values()} == {("dragtext", "DragText")}
+
+
+def test_a_host_finds_the_script_that_repeats_a_drag(webui):
+    found = runpy.run_path(str(SCRIPT), run_name="dragtext_webui.py")
+    base = webui.scripts.Script
+    (script,) = [value for value in found.values() if isinstance(value, type) and issubclass(value, base)]
+    assert script().title() == "DragText: repeat a drag"
+    assert script().show(True) is webui.scripts.AlwaysVisible
+    assert script().show(False) is False
 
 
 def test_a_reload_runs_new_code_and_ends_the_old_jobs(webui):

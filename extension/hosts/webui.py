@@ -39,6 +39,7 @@ class WebUI(Host):
         try:
             with queue_lock:
                 shared.state.begin(job=job)
+                shared.state.job_count, shared.state.job_no = 1, 0
                 progress.start_task(job)
                 try:
                     yield
@@ -52,7 +53,6 @@ class WebUI(Host):
         from modules import shared
 
         state = shared.state
-        state.job_count, state.job_no = 1, 0
         state.sampling_steps, state.sampling_step = notice.total, notice.done
         state.textinfo = notice.text
         if notice.preview is not None and notice.preview is not state.current_image:
