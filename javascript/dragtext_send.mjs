@@ -206,17 +206,21 @@ async function until(view, found, tries = TRIES) {
   return Boolean(found());
 }
 
-/** Add the buttons as soon as the host has drawn its page, and offer `sendTo` as `window.dragtext_send`.
- * open: `window.dragtext.openUrl` when it is pressed; say: the texts. */
+/** As soon as the host has drawn its page: add the buttons, and offer `sendTo` as `window.dragtext_send` where there is
+ * a tab to send to. What is pressed opens by `window.dragtext.openUrl`. say: the texts. */
 export async function offer(say, view = window) {
-  if (view.dragtext_send) return;
-  view.dragtext_send = {
-    to: (target, picture, mask, infotext) => sendTo(target, picture, mask, infotext, { window: view, say }),
-    targets: () => targetsOf(view.document),
-  };
-  const open = (address, name) => view.dragtext?.openUrl?.(address, name);
   await until(view, () => view.document.getElementById("dragtext_tab"), 3000);
+  const open = (address, name) => view.dragtext?.openUrl?.(address, name);
   // The other tabs come with ours, and a slow page may be a moment later.
-  for (let round = 0; round < 10 && addButtons(view.document, open, say) < SOURCES.length; round += 1)
+  for (let round = 0; round < 10; round += 1) {
+    const count = addButtons(view.document, open, say);
+    if (!view.dragtext_send && targetsOf(view.document).length) {
+      view.dragtext_send = {
+        to: (target, picture, mask, infotext) => sendTo(target, picture, mask, infotext, { window: view, say }),
+        targets: () => targetsOf(view.document),
+      };
+    }
+    if (count === SOURCES.length) return;
     await pause(view, 1000);
+  }
 }

@@ -1,9 +1,11 @@
 // Every text that the scripts show, once per language; both tables have the same keys. No work at import.
 
 import * as page from "./dragtext_words_page.mjs";
+import * as sending from "./dragtext_words_send.mjs";
 
 const en = {
   ...page.en,
+  ...sending.en,
   // Tools and actions of the stage
   tools: "Tools",
   open: "Open a picture",
@@ -139,6 +141,7 @@ const en = {
 
 const de = {
   ...page.de,
+  ...sending.de,
   tools: "Werkzeuge",
   open: "Bild öffnen",
   undo: "Rückgängig",

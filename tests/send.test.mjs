@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { nameOf, opaqueWhereBright, promptOf, sendTo, shownPicture, targetsOf } from "../javascript/dragtext_send.mjs";
-import { SEND_WORDS } from "../javascript/dragtext_words_send.mjs";
 
 test("the prompt is what stands before a host's own lines", () => {
   assert.equal(promptOf("a cat\non a mat\nSteps: 50, Sampler: DDIM"), "a cat\non a mat");
@@ -44,8 +43,4 @@ test("a page without a tab offers no way to it, and says so", async () => {
   const say = (key, values) => `${key} ${values?.target}`;
   await assert.rejects(sendTo("img2img", null, null, "", { window: view, say }), /^Error: send_nowhere img2img$/);
   await assert.rejects(sendTo("nowhere", null, null, "", { window: view, say }), /^Error: send_nowhere nowhere$/);
-});
-
-test("both languages have the same texts", () => {
-  assert.deepEqual(Object.keys(SEND_WORDS.de), Object.keys(SEND_WORDS.en));
 });
