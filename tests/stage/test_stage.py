@@ -1,7 +1,7 @@
 """The stage alone in a real browser, with a server that is made up (harness.mjs), as a person uses it.
 
-Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path. DRAGTEXT_SHOTS names a
-folder for screenshots.
+Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path. DRAGTEXT_SHOTS
+names a folder for screenshots.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ OBJECT = [310, 420]  # on what the made-up server finds, of a picture of 768 by 
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        return "text/javascript" if str(path).endswith(".mjs") else super().guess_type(path)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -628,7 +629,8 @@ def test_files_are_dropped_and_pasted(visit):
       transfer.items.add(new File(["x"], "a.png", { type: "image/png" }));
       const more = { bubbles: true, cancelable: true };
       const view = document.querySelector(".dragtext_view");
-      if (name === "paste") document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, ...more }));
+      const pasted = new ClipboardEvent("paste", { clipboardData: transfer, ...more });
+      if (name === "paste") document.body.dispatchEvent(pasted);
       else view.dispatchEvent(new DragEvent(name, { dataTransfer: transfer, ...more }));
       return view.classList.contains("dragtext_dropping");
     }"""
