@@ -20,15 +20,17 @@ import { welcome } from "./dragtext_welcome.mjs";
 const REST = 700; // milliseconds without a movement that are a rest
 const TOLD = 6000; // milliseconds that a remark stays
 const AWAY = 24; // pixels that the pointer goes from where it let go until the picture shows itself again
+const NARROW = 940; // pixels of a stage that has no room for every word
 const SLIDER = 18; // reach of the line between picture and result
 
 export class Stage {
   /**
    * root: an empty element, filled with toolbar and canvas. say: texts (dragtext_words.mjs).
    *
-   * server: pick({handles, box, plus, minus}) gives {region, note}, the object that was shown; maskFor({drags, region}) gives
-   * {mask}, what may change; start({drags, region, mask}) gives {moves: [{region, drags: [index], root}], background}, the
-   * parts of a warped start. What goes in are layers, what comes back are data addresses of pictures. All are asynchronous.
+   * server: pick({handles, box, plus, minus}) gives {region, note}, the object that was shown; maskFor({drags, region})
+   * gives {mask}, what may change; start({drags, region, mask}) gives {moves: [{region, drags: [index], root}], background},
+   * the parts of a warped start. What goes in are layers, what comes back are data addresses of pictures; all of them are
+   * asynchronous.
    *
    * onChange(doc) after every change, onOpen(files), onRest(doc) when the pointer rests after a change; optional: onBusy()
    * when a gesture begins, onHide() when a result gives way to the picture, onCompare(share) when its line is pulled.
@@ -391,6 +393,7 @@ export class Stage {
     this.ratio = ratio;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
+    this.root.classList.toggle("dragtext_narrow", width < NARROW);
     if (this.doc.picture)
       this.view = this.fitted ? fit(this.doc.picture, this.size) : resized(this.view, before, this.size);
     this.paintNow(); // at once: a canvas of another size is blank

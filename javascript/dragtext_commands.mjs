@@ -150,7 +150,7 @@ export class Commands {
         }
         break;
       case "arrow":
-        if (!stage.changeable || focused?.type === "range" || (elsewhere && !stage.pointer)) return false;
+        if (!stage.changeable || (elsewhere && !stage.pointer)) return false;
         if (!this.nudge(value, event.repeat)) this.moveCross(value);
         break;
       case "press":

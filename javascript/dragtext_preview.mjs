@@ -4,6 +4,7 @@
 import { hasWay } from "./dragtext_document.mjs";
 import { cutOut, joined, land, landing } from "./dragtext_landing.mjs";
 import { fromBytes, union } from "./dragtext_layer.mjs";
+import { transformKind } from "./dragtext_warp.mjs";
 
 const MOST = 1024; // pixels of the preview's longer side
 const PAUSE = 250; // milliseconds between two questions
@@ -134,13 +135,10 @@ export class Preview {
     for (const { piece, drags: indices } of pieces) {
       const own = given && pieces.length === 1 ? drags : indices.map((index) => drags[index]).filter(Boolean);
       if (!own.length) continue;
-      const place = landing(
-        piece,
-        width,
-        height,
-        own.map(({ source }) => inner(source)),
-        own.map(({ target }) => inner(target)),
-      );
+      const [handles, targets] = ["source", "target"].map((end) => own.map((drag) => drag[end]));
+      // What the drags ask for is told in the picture's own pixels, as the edit does.
+      const kind = transformKind(handles, targets);
+      const place = landing(piece, width, height, handles.map(inner), targets.map(inner), kind);
       if (place) landings.push({ piece, place });
     }
     const now = landings.reduce((box, { place }) => joined(box, place.box), null);

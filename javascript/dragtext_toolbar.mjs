@@ -44,6 +44,28 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Tell of one of several whether it is the chosen one; only that one is reached by Tab, the others from it by arrows. */
+function check(made, chosen) {
+  made.setAttribute("aria-checked", String(chosen));
+  made.tabIndex = chosen ? 0 : -1;
+}
+
+/** One of several buttons, as a group in which the arrow keys choose. */
+function choice(label) {
+  const group = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": label });
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const all = [...group.children];
+    const at = all.indexOf(document.activeElement);
+    if (!step || at < 0) return;
+    event.preventDefault();
+    const next = all[(at + step + all.length) % all.length];
+    next.focus();
+    next.click();
+  });
+  return group;
+}
+
 /** The toolbar: `element`, and `show(state)` that makes it tell what is so. act(action, value): what was pressed. */
 export class Toolbar {
   constructor(say, act) {
@@ -82,7 +104,7 @@ export class Toolbar {
 
   options() {
     const { say } = this;
-    this.layers = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": say("layers") });
+    this.layers = choice(say("layers"));
     for (const name of ["region", "mask"]) {
       const made = element("button", {
         type: "button",
@@ -101,7 +123,7 @@ export class Toolbar {
     this.following.addEventListener("change", () => this.act("follow", this.following.checked));
     this.follows.append(this.following, element("span", { text: say("follows") }));
 
-    this.picking = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": say("pick_what") });
+    this.picking = choice(say("pick_what"));
     for (const [name, drawn] of [
       ["object", "object"],
       ["plus", "plus"],
@@ -175,7 +197,7 @@ export class Toolbar {
     this.buttons.get("preview").setAttribute("aria-pressed", String(state.preview));
     this.buttons.get("help").setAttribute("aria-expanded", String(state.help));
     for (const made of this.layers.children) {
-      made.setAttribute("aria-checked", String(made.dataset.layer === state.layer));
+      check(made, made.dataset.layer === state.layer);
       made.disabled = !state.hasPicture;
     }
     this.follows.hidden = state.layer !== "mask";
@@ -183,7 +205,7 @@ export class Toolbar {
     this.following.disabled = !state.hasPicture || !state.enabled;
     this.picking.hidden = state.tool !== "pick";
     for (const made of this.picking.children) {
-      made.setAttribute("aria-checked", String(made.dataset.pick === state.pickMode));
+      check(made, made.dataset.pick === state.pickMode);
     }
     this.size.label.hidden = !state.sized;
     this.largest = state.largest;

@@ -484,6 +484,11 @@ def test_everything_by_keyboard(visit):
         assert person.page.locator(".dragtext_help").is_visible()
         person.press("Escape")
         assert not person.page.locator(".dragtext_help").is_visible()
+        person.page.mouse.move(5, 5)
+        person.page.locator('[data-layer="region"]').focus()
+        person.press("ArrowRight")
+        assert person.page.evaluate("harness.stage.layer") == "mask"
+        assert person.page.evaluate("document.activeElement.dataset.layer") == "mask"
         names = person.page.eval_on_selector_all(
             "#stage button, #stage input:not([type=file])",
             "all => all.map(one => one.getAttribute('aria-label') || one.textContent || one.labels?.[0]?.textContent)",
