@@ -22,6 +22,7 @@ from .queue import (
     finished_edit,
     finished_picture,
 )
+from .strips import StripJob
 from .words import words
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -62,6 +63,8 @@ def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
         "points": [list(point) for point in edit.points] if edit else [],
         "preview_version": edit.version if edit else 0,
         "preview": None,
+        "frames": len(job.frames) if isinstance(job, StripJob) else 0,
+        "values": [list(point) for point in job.points] if isinstance(job, StripJob) else [],
         "error": error,
         "saved": None if job.saved is None else job.saved.name,
         "note": job.note,

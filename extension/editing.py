@@ -22,7 +22,8 @@ from .infotext import write_infotext
 from .job import EditJob, Job, RenderJob
 from .limits import sentence
 from .options import number
-from .pictures import DECODING, small
+from .pictures import DECODING, jpeg_of, small
+from .strips import StripJob
 
 log = logging.getLogger("dragtext")
 
@@ -60,6 +61,8 @@ class Editing:
             with memory_errors():
                 if isinstance(job, RenderJob):
                     self._render(job)
+                elif isinstance(job, StripJob):
+                    job.render(self.point)
                 elif isinstance(job, EditJob):
                     self._edit(job)
             if job.image is not None:
@@ -89,7 +92,8 @@ class Editing:
             job.fingerprint = model.fingerprint
         job.infotext = write_infotext(result, job.id)
         job.result = replace(result, rendering=result.rendering.with_model(None))
-        job.request = result.request  # equal, and once in memory
+        # Once in memory; the settings as they were asked for, without those of the model.
+        job.request = replace(result.request, settings=job.request.settings)
         job.image = result.image
         job.note = sentence(" ".join(result.notes))
 
@@ -181,8 +185,8 @@ class Editing:
             job.estimate.advance(event.phase, event.done, event.total, left)
             every = int(number(self.host, "preview_every"))
             if event.preview is not None and every and event.step.iteration % every == 0:
-                job.preview = small(event.preview(), PREVIEW_SIDE)
-                job.version += 1
+                preview = small(event.preview(), PREVIEW_SIDE)
+                job.keep_preview(preview, jpeg_of(preview))
         text = f"DragText: {job.phase} {event.done}/{event.total}"
         if event.distance is not None:
             text += f", {event.distance:.0f} px left"

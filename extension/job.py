@@ -14,7 +14,7 @@ from typing import Literal
 from PIL import Image
 
 from ..sdk.errors import DragTextError
-from ..sdk.request import Request
+from ..sdk.request import Point, Request
 from ..sdk.result import EditResult
 from .estimate import Estimate
 from .limits import bytes_of
@@ -24,6 +24,7 @@ State = Literal["queued", "running", "done", "failed", "interrupted"]
 # Who goes first, and interrupts what comes behind it: what somebody asked for, what only shows how it would be, and
 # what is made in advance.
 ASKED, QUICK, AHEAD = 0, 1, 2
+MOST_SHOTS = 48
 
 
 @dataclass(eq=False)
@@ -91,17 +92,18 @@ class EditJob(Job):
 
     picture: what is edited, let go where there is no result; quick: only to show how it would be. points: where the
     handles are, (x, y) pixels of the picture; distance: their mean distance to the targets; curve: distance and loss
-    of every step; preview: the picture so far; version: counts the previews. result, fingerprint (of the model): at
-    the end.
+    of every step; preview: the picture so far; version: counts the previews; shots: some of them as JPEG files, with
+    the points. result, fingerprint (of the model): at the end.
     """
 
     picture: Picture | None = None
     quick: bool = False
     distance: float | None = None
-    points: tuple[tuple[float, float], ...] = ()
+    points: tuple[Point, ...] = ()
     curve: list[tuple[float, float | None]] = field(default_factory=list)
     preview: Image.Image | None = None
     version: int = 0
+    shots: list[tuple[tuple[Point, ...], bytes]] = field(default_factory=list)
     result: EditResult | None = None
     fingerprint: str = ""
     estimate: Estimate = field(default_factory=Estimate)
@@ -136,12 +138,20 @@ class EditJob(Job):
         rendering = self.result.rendering
         identity = [part for pair in rendering.identity.values() for part in pair]
         held = bytes_of(self.image, self.preview, self.result.trajectory, *vars(rendering).values(), *identity)
-        return held + self.waiting_bytes
+        return held + self.waiting_bytes + sum(len(shot) for _, shot in self.shots)
+
+    def keep_preview(self, preview: Image.Image, file: bytes) -> None:
+        """The picture so far, which is seen now and in an animation; file: it as JPEG."""
+        self.preview, self.version = preview, self.version + 1
+        self.shots.append((self.points, file))
+        if len(self.shots) > MOST_SHOTS:
+            del self.shots[1::2]
 
     def release(self) -> None:
         if self.result is None:
             self.request = replace(self.request, mask=None, region=None)
             self.picture = self.preview = None
+            self.shots.clear()
 
 
 @dataclass(eq=False)

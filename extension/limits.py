@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 
 from ..sdk.errors import InputError
 from ..sdk.picture.frame import Frame
+from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
 from ..sdk.request import Request
+from .pictures import DECODING
 
 MAX_DRAGS = 100
 MAX_PROMPT = 10_000  # characters
@@ -23,6 +25,19 @@ def check_request(request: Request, size: tuple[int, ...]) -> None:
         raise InputError("There are no drags; give at least one handle point and its target.")
     check_count(len(request.drags))
     Frame.of(*size[:2]).check_points(request.drags)
+
+
+def with_small_masks(request: Request, size: tuple[int, int]) -> Request:
+    """The request with mask and regions as small PNGs that fit the picture. Raises InputError, also for a path."""
+    regions = request.region
+    given = () if regions is None else (regions,) if isinstance(regions, str) else regions
+    for what, texts in (("mask", () if request.mask is None else (request.mask,)), ("region", given)):
+        if not all(text.startswith("data:") for text in texts):
+            raise InputError(f"A {what} is a PNG in base64 here, beginning with data:image/png;base64,")
+    with DECODING:
+        mask = None if request.mask is None else mask_to_uri(load_mask(request.mask, size))
+        region = tuple(mask_to_uri(one) for one in load_regions(given, size))
+    return replace(request, mask=mask, region=region or None)
 
 
 def check_prompt(prompt: str) -> None:

@@ -87,6 +87,11 @@ def kind_of(data: bytes) -> tuple[str, str]:
     return media, {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower() or "bin")
 
 
+def file_name(picture: Picture) -> str:
+    """What the file of an uploaded picture is called where it is saved."""
+    return f"picture-{picture.id[:8]}.{kind_of(picture.data)[1]}"
+
+
 def png_of(picture: Image.Image | np.ndarray) -> bytes:
     """A picture as a PNG file."""
     if isinstance(picture, np.ndarray):

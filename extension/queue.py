@@ -13,18 +13,18 @@ from typing import Any
 
 from PIL import Image
 
-from ..sdk.errors import DragTextError, InputError, InterruptedEditError
-from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
+from ..sdk.errors import DragTextError, InterruptedEditError
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
 from .editing import Editing, explained
 from .estimate import Estimate
 from .hosts.base import Host
 from .job import ASKED, QUICK, EditJob, Job, RenderJob, State
-from .limits import check_request
+from .limits import check_request, with_small_masks
 from .options import number
-from .pictures import DECODING, Picture, Pictures, read_picture
+from .pictures import Picture, Pictures, read_picture
 from .quick import quick_settings
+from .strips import StripJob
 
 log = logging.getLogger("dragtext")
 
@@ -89,7 +89,7 @@ class Jobs:
             self._check_room(QUICK if quick else ASKED)
         picture = image if isinstance(image, Picture) else read_picture(image)
         check_request(request, picture.size)
-        request = _with_small_masks(request, picture.size)
+        request = with_small_masks(request, picture.size)
         if quick:
             request = replace(request, settings=quick_settings(request.settings))
         job = EditJob(
@@ -116,6 +116,14 @@ class Jobs:
         done = finished_edit(edit)
         job = RenderJob(uuid.uuid4().hex, done.request, save=save, owner=owner, edit=done, at=at)
         self._add(job, here)
+        return job
+
+    def submit_strip(self, edit: Job, points: tuple[tuple[float, float], ...], *, owner: str = "") -> StripJob:
+        """Queue many points of a finished edit, to be rendered when nobody waits. Raises NotFinishedError,
+        QueueFullError."""
+        done = finished_edit(edit)
+        job = StripJob(uuid.uuid4().hex, done.request, save=False, owner=owner, edit=done, points=points)
+        self._add(job)
         return job
 
     def get(self, identifier: str, asker: str | None = None) -> Job:
@@ -347,21 +355,10 @@ def finished_edit(job: Job) -> EditJob:
 
 def finished_picture(job: Job) -> Image.Image:
     """What a job has made, or NotFinishedError with the reason why there is nothing."""
+    if isinstance(job, StripJob):
+        raise NotFinishedError("A strip has frames and no picture of its own; ask for these.")
     if job.image is None or not job.ended.is_set():
         if job.error is not None:
             raise NotFinishedError(f"The edit has no result: {job.error}")
         raise NotFinishedError(f"The edit is not finished ({job.phase}); ask again later.")
     return job.image
-
-
-def _with_small_masks(request: Request, size: tuple[int, int]) -> Request:
-    """The request with mask and regions as small PNGs that fit the picture. Raises InputError, also for a path."""
-    regions = request.region
-    given = () if regions is None else (regions,) if isinstance(regions, str) else regions
-    for what, texts in (("mask", () if request.mask is None else (request.mask,)), ("region", given)):
-        if not all(text.startswith("data:") for text in texts):
-            raise InputError(f"A {what} is a PNG in base64 here, beginning with data:image/png;base64,")
-    with DECODING:
-        mask = None if request.mask is None else mask_to_uri(load_mask(request.mask, size))
-        region = tuple(mask_to_uri(one) for one in load_regions(given, size))
-    return replace(request, mask=mask, region=region or None)

@@ -7,6 +7,7 @@ from typing import Any
 from ..sdk.render.rendering import LIMIT
 from ..sdk.settings import catalogue
 from .limits import MAX_DRAGS, MAX_PROMPT
+from .strips import MOST_POINTS
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 NULLABLE_NUMBER = {"type": ["number", "null"]}
@@ -182,6 +183,8 @@ def job_schema() -> dict[str, Any]:
         "points": {"type": "array", "items": POINT, "description": "where the handles are, (x, y) pixels"},
         "preview_version": {"type": "integer", "description": "grows with every new preview; 0 is none yet"},
         "preview": {**NULLABLE_TEXT, "description": "JPEG in base64, if asked for and newer than `seen`"},
+        "frames": {"type": "integer", "description": "of a strip: how many of its points are rendered"},
+        "values": {**_list(_list({"type": "number"})), "description": "of a strip: v and text of each point"},
         "error": {"anyOf": [error, {"type": "null"}]},
         "saved": {**NULLABLE_TEXT, "description": "file name of the saved picture"},
         "note": {"type": "string", "description": "what else there is to say"},
@@ -217,6 +220,27 @@ def render_schema() -> dict[str, Any]:
         "save": {"type": "boolean", "default": False, "description": "also write it where the host saves"},
     }
     return _object(properties, ["v"], additionalProperties=False)
+
+
+def strip_schema() -> dict[str, Any]:
+    """JSON Schema of a strip."""
+    v = {"type": "number", "minimum": -LIMIT, "maximum": LIMIT}
+    pair = {"type": "array", "items": v, "minItems": 2, "maxItems": 2}
+    values = {"type": "array", "items": {"anyOf": [v, pair]}, "minItems": 1, "maxItems": MOST_POINTS}
+    return _object(
+        {"v": {**values, "description": "points, or pairs for image and text, in the order of the frames"}},
+        ["v"],
+        additionalProperties=False,
+    )
+
+
+def curve_schema() -> dict[str, Any]:
+    """JSON Schema of what a loop did."""
+    properties = {
+        "distance": {**_list({"type": "number"}), "description": "mean distance left, pixels"},
+        "loss": {**_list(NULLABLE_NUMBER), "description": "null where a step only looked"},
+    }
+    return _object(properties, ["distance", "loss"])
 
 
 def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .job import EditJob, Job
 from .limits import sentence
 from .pictures import DECODING, jpeg_of
 from .queue import Jobs, NotFinishedError
+from .strips import StripJob
 
 ENDINGS = {
     "reached": "All points arrived",
@@ -52,6 +53,8 @@ def _running(job: Job) -> str:
 
 
 def _outcome(job: Job) -> str:
+    if isinstance(job, StripJob):
+        return f"{len(job.frames)} pictures between the original and the edit, and beyond."
     if not isinstance(job, EditJob) or job.result is None:
         return f"Rendered at {job.v[0]:g}."
     result = job.result

@@ -210,3 +210,97 @@ def test_a_start_on_a_large_picture_answers_at_its_size(client):  # noqa: F811
     region = load_mask(found["moves"][0]["region"], (1536, 1536))
     assert region[::6, ::6][TASK.before].mean() > 0.7
     assert max(Image.open(io.BytesIO(base64.b64decode(found["background"].partition(",")[2]))).size) == 1024
+
+
+# What can be asked for afterwards.
+
+
+def finished(client, **more) -> str:  # noqa: F811
+    return post(client, "edits", edit(**more)).json()["id"]
+
+
+def test_a_strip_over_http(client, host):  # noqa: F811
+    made = finished(client)
+    strip = post(client, f"edits/{made}/strip", {"v": [0, 0.5, [1, 0]]})
+    assert (strip.status_code, strip.json()["kind"], strip.json()["edit"]) == (202, "strip", made)
+    path = f"edits/{strip.json()['id']}"
+    assert client.jobs.get(strip.json()["id"]).ended.wait(60)
+    state = get(client, path).json()
+    assert (state["state"], state["frames"], state["values"]) == ("done", 3, [[0, 0], [0.5, 0.5], [1, 0]])
+    assert state["text"].startswith("3 pictures")
+    for number in range(3):
+        frame = get(client, f"{path}/frames/{number}")
+        assert frame.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(frame.content)).size == (80, 64)
+    refused(get(client, f"{path}/frames/3"), 422, "3 frames")
+    refused(get(client, f"{path}/frames/x"), 422, "whole number")
+    refused(get(client, f"edits/{made}/frames/0"), 422, "belong to a strip")
+    refused(get(client, f"{path}/frames/0", OTHER), 404, "of this page")
+    refused(get(client, f"{path}/image"), 409, "strip")
+    assert [job["kind"] for job in get(client, "edits").json()] == ["edit", "strip"]
+    host.hold.clear()
+    waiting = post(client, f"edits/{made}/strip", {"v": [0]}).json()["id"]
+    refused(get(client, f"edits/{waiting}/frames/0"), 409, "not rendered yet")
+    refused(post(client, f"edits/{waiting}/strip", {"v": [0]}), 409, "strip")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"v": []}, {"v": 1}, {"v": "12"}, {"v": ["1"]}, {"v": [True]}, {"v": [[1]]}, {"v": [[1, 2, 3]]}]
+    + [{"v": [1e9]}, {"v": [0] * 65}, {"v": [0], "save": True}, {"v": [[1, "2"]]}, {"v": [None]}],
+)
+def test_strips_that_are_none(client, body):  # noqa: F811
+    assert post(client, "edits/nothing/strip", body).status_code in (404, 422)
+    made = finished(client, settings={**edit()["settings"], "steps": 1})
+    refused(post(client, f"edits/{made}/strip", body), 422, "v")
+
+
+def test_the_curve_of_a_loop(client):  # noqa: F811
+    made = finished(client)
+    curve = get(client, f"edits/{made}/curve").json()
+    result = client.jobs.get(made).result
+    assert [loss for loss in curve["loss"] if loss is not None] == pytest.approx(result.losses)
+    assert len(curve["distance"]) == len(curve["loss"]) >= 3
+    assert all(left >= 0 for left in curve["distance"])
+    refused(get(client, f"edits/{made}/curve", OTHER), 404, "of this page")
+
+
+@pytest.mark.parametrize("method", ["dragdiffusion", "warp"])
+def test_the_way_as_a_gif(client, method):  # noqa: F811
+    settings = {**edit()["settings"], "method": method}
+    made = finished(client, settings=settings, region=mask_to_uri(MASK))
+    answer = get(client, f"edits/{made}/animation")
+    assert answer.headers["content-type"] == "image/gif"
+    moving = Image.open(io.BytesIO(answer.content))
+    # The instruction, the start's way, previews, and the result; a GIF holds what does not change once, for longer.
+    assert (moving.format, moving.size) == ("GIF", (80, 64))
+    shots = len(client.jobs.get(made).shots)
+    assert shots >= 1
+    assert moving.n_frames in range(13, shots + 14) if method == "warp" else range(4, shots + 3)
+    moving.seek(moving.n_frames - 1)
+    last = np.array(moving.convert("RGB")).astype(int)
+    result = np.array(client.jobs.get(made).image.convert("RGB")).astype(int)
+    assert np.abs(last - result).mean() < 40  # a GIF has 256 colours, and this is noise
+    refused(get(client, f"edits/{made}/animation", params={"format": "exe"}), 422, "gif, mp4")
+    refused(get(client, f"edits/{made}/animation", OTHER), 404, "of this page")
+
+
+def test_the_way_as_an_mp4(client, monkeypatch):  # noqa: F811
+    made = finished(client)
+    answer = get(client, f"edits/{made}/animation", params={"format": "mp4"})
+    if answer.status_code == 200:
+        assert (answer.headers["content-type"], answer.content[4:8]) == ("video/mp4", b"ftyp")
+        assert "attachment" in answer.headers["content-disposition"]
+    else:
+        refused(answer, 422, "no codec")
+    monkeypatch.setattr("dragtext.sdk.picture.animation.CODECS", ("nope",))
+    refused(get(client, f"edits/{made}/animation", params={"format": "mp4"}), 422, "no codec")
+
+
+def test_what_has_no_result_has_nothing_of_this(client, host):  # noqa: F811
+    host.hold.clear()
+    waiting = post(client, "edits", edit(wait=False)).json()["id"]
+    for path in ("animation", "snippet"):
+        refused(get(client, f"edits/{waiting}/{path}"), 409, "not finished")
+    refused(post(client, f"edits/{waiting}/strip", {"v": [0]}), 409, "not finished")
+    assert get(client, f"edits/{waiting}/curve").json() == {"distance": [], "loss": []}

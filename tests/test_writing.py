@@ -9,7 +9,8 @@ import pytest
 import torch
 from dragtext import sdk
 from dragtext.sdk.errors import LONGEST
-from dragtext.sdk.picture.drawing import save_animation, save_sweep
+from dragtext.sdk.picture.animation import save_animation
+from dragtext.sdk.picture.drawing import save_sweep
 from dragtext.sdk.picture.files import check_writable, make_folder, save_image, write_atomically
 from dragtext.sdk.result import Trace
 from PIL import Image

@@ -12,7 +12,7 @@ from .. import schema
 from ..bodies import file_body, in_thread
 from ..carried import carried
 from ..job import EditJob
-from ..pictures import kind_of, view_of
+from ..pictures import file_name, kind_of, view_of
 from ..queue import finished_edit
 from .base import NEVER_STORED, Routes
 
@@ -83,6 +83,6 @@ def add_pictures(routes: Routes) -> None:
     )
     async def picture_as_it_came(request: Request, picture_id: str) -> Response:
         picture = pictures.get(picture_id)
-        media, ending = await in_thread(kind_of, picture.data)
-        name = f'attachment; filename="picture-{picture.id[:8]}.{ending}"'
+        media, _ = await in_thread(kind_of, picture.data)
+        name = f'attachment; filename="{await in_thread(file_name, picture)}"'
         return Response(picture.data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": name})

@@ -22,7 +22,8 @@ from ..evaluation.suited import loop_settings
 from ..evaluation.tasks import DragTask
 from ..model.base import DiffusionModel
 from ..model.load import load_model
-from ..picture.drawing import draw_instruction, save_animation, strip
+from ..picture.animation import save_animation
+from ..picture.drawing import draw_instruction, strip
 from ..picture.files import check_writable, make_folder, save_image
 from ..request import make_drags
 from ..result import EditResult

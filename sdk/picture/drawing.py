@@ -1,4 +1,4 @@
-"""Pictures of an edit: the instruction, a labelled strip, and animations."""
+"""Pictures of an edit: the instruction, a labelled strip, and a sweep."""
 
 from __future__ import annotations
 
@@ -73,15 +73,6 @@ def save_sweep(path: Path, images: Sequence[Image.Image], labels: Sequence[str])
     animation = path.with_suffix(".gif")
     write_picture(animation, frames[0], "GIF", save_all=True, append_images=there_and_back, duration=120, loop=0)
     return path, animation
-
-
-def save_animation(path: Path, frames: Sequence[tuple[np.ndarray, int]]) -> Path:
-    """A GIF of (H, W, 3) uint8 RGB pictures, each with the milliseconds that it is shown, again and again."""
-    pictures = [Image.fromarray(picture) for picture, _ in frames]
-    durations = [duration for _, duration in frames]
-    return write_picture(
-        path, pictures[0], "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0
-    )
 
 
 def _dot(image: np.ndarray, point: Sequence[float], colour: tuple[int, int, int]) -> None:
