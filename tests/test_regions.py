@@ -25,6 +25,21 @@ def test_figures_and_parts_are_found(kind):
     assert np.mean(found) > (0.7 if kind == "part" else 0.85)
 
 
+@pytest.mark.parametrize("number", [16, 34])
+def test_a_flower_is_found_by_its_heart(number):
+    """A handle on the middle disc of a bloom, whose stem crosses the mask's edge."""
+    task = drag_task(number, "part")
+    region = choose_regions(task.image, make_drags(task.drags), task.mask > 0).union
+    assert overlap(region, task.before) > 0.9
+
+
+def test_a_chimney_that_hardly_looks_over_its_roof_is_found():
+    task = drag_task(28, "part")
+    regions = choose_regions(task.image, make_drags(task.drags), task.mask > 0)
+    assert regions.source == "found"
+    assert overlap(regions.union, task.before) > 0.5
+
+
 def test_equal_pictures_give_equal_regions():
     task = drag_task(0, "move")
     handles = [handle for handle, _ in task.drags]

@@ -17,7 +17,7 @@ from ..request import Drag
 from .bend import bent_map, find_root, grown
 from .deform import Kind, deform, fetch_map, transform_kind
 
-PAINTED = 4  # the model paints what is revealed and so many pixels around it, and as wide a seam around what was moved
+PAINTED = 2  # the model paints what is revealed and so many pixels around it, and as wide a seam around what was moved
 SOFT = 1.0  # deviation of the moved region's softened edge, pixels of the picture
 CARRIED = 2  # what is carried reaches so many pixels beyond the region: outlines are half background
 CLEARED = 5  # and so many are cleared, so that no rim is left at the old place

@@ -16,11 +16,14 @@ SURE, PROBABLE = 4.0, 14.0  # radii around a handle, pixels at the working side
 ROUNDS = 5
 MARGIN = 12  # around region, path and target, pixels at the working side
 _LEAST, _MOST = 60, 0.95  # a region of fewer pixels, or one that covers more of the mask, is none
+_SMALL = 12  # pixels that suffice where they stand out of plain ground
 _BRIDGE = 5  # what is thinner than so many pixels does not connect: a part is not its body for a shared outline
 _RING = 7  # width of the ring around the mask that tells what the ground is, pixels
 _AROUND = 0.3  # what is seen around a rectangle that was drawn, share of its longer side
 _COMPANION = 0.1  # pieces so large beside the largest are part of what a rectangle holds
-_PLAIN, _GROUND = 0.97, 60.0  # share of the ring that must be ground, and summed RGB difference that is ground still
+_GROUND = 60.0  # summed RGB difference that is ground still
+_PLAIN, _MOSTLY = 0.97, 0.5  # share of the ring that is ground: all around; all but where a body crosses the edge
+_BINS, _SEEN = 16, 8  # values a channel is divided into, and pixels of a colour from which on it is there
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     """What the handles lie on, by GrabCut (Rother, Kolmogorov and Blake, 2004).
 
     Where the mask runs all through plain ground, what stands out from that ground belongs to it, too: GrabCut alone
-    leaves out what has colours of its own, as dark wheels or a white sail.
+    leaves out what has colours of its own, as dark wheels or a white sail. Where a body crosses the mask's edge, this
+    holds for what has colours that the body does not have, as petals around the heart of a flower.
 
     picture: (H, W, 3) uint8 RGB; handles: (x, y) pixels; mask: (H, W) bool, inside which to look, or None. Returns
     (H, W) bool, or None where nothing can be told from its surroundings.
@@ -52,15 +56,22 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     for radius, label in ((PROBABLE, cv2.GC_PR_FGD), (SURE, cv2.GC_FGD)):
         for point in points:
             cv2.circle(labels, point, round(radius), label, -1)
+    standing, plain = _standing_out(small, inside)
+    if _MOSTLY <= plain < _PLAIN:
+        labels[_unlike(small, standing, ~inside) & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
     labels[~inside] = cv2.GC_BGD
     if not np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() or not np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
         return None
-    found = _grab(small, labels)
-    outstanding = _standing_out(small, inside)
-    # Where the mask's border runs through more than plain ground, it cuts a part off its body.
-    found = _solid(found | outstanding) if outstanding.any() else _without_bridges(_solid(found))
-    found = _touched(found, points)
-    if found.sum() < _LEAST or found.sum() > _MOST * inside.sum():
+    found, least = _grab(small, labels), _LEAST
+    if plain >= _PLAIN:
+        found = _touched(_solid(found | standing), points)
+    else:  # the mask's border cuts a part off its body
+        whole = _solid(found)
+        found = _touched(_without_bridges(whole), points)
+        if found.sum() < _LEAST and plain >= _MOSTLY:
+            found = _touched(whole & standing, points)  # a chimney that hardly looks over its roof
+            least = _SMALL
+    if found.sum() < least or found.sum() > _MOST * inside.sum():
         return None
     return _enlarge(found, (height, width))
 
@@ -110,7 +121,8 @@ def pick_region(
         return None
     found = _grab(small, labels)
     if box is not None:
-        found |= _standing_out(small, room)
+        standing, plain = _standing_out(small, room)
+        found |= standing & (plain >= _PLAIN)
     found = (_solid(found) | sure) & ~never
     pointed = (at(SURE) & ~never) | sure
     wanted = _joined(found, pointed)
@@ -150,14 +162,27 @@ def _grab(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
-def _standing_out(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """What in the mask differs from the ground around it; nothing where what lies around is no plain ground."""
+def _standing_out(picture: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, float]:
+    """What in the mask differs from the ground around it, and how much of what lies around the mask is that ground."""
     wide = cv2.dilate(inside.astype(np.uint8), np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) > 0
     ring = wide & ~inside
     if not ring.any():
-        return ring
+        return ring, 0.0
     differs = np.abs(picture.astype(np.float32) - np.median(picture[ring], axis=0)).sum(2) > _GROUND
-    return differs & inside if differs[ring].mean() < 1 - _PLAIN else np.zeros_like(inside)
+    return differs & inside, float(1 - differs[ring].mean())
+
+
+def _unlike(picture: np.ndarray, where: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The pixels of `where` whose colours `others` do not have, nor any colour close to them; all (H, W) bool."""
+    bins = (picture // (256 // _BINS)).astype(np.intp)
+    seen = np.zeros((_BINS,) * 3, np.intp)
+    np.add.at(seen, tuple(bins[others].T), 1)
+    there = np.pad(seen >= _SEEN, 1)
+    close = there[1:-1, 1:-1, 1:-1].copy()
+    for axis in range(3):
+        for step in (-1, 1):
+            close |= np.roll(there, step, axis)[1:-1, 1:-1, 1:-1]
+    return where & ~close[tuple(np.moveaxis(bins, 2, 0))]
 
 
 def _solid(region: np.ndarray) -> np.ndarray:
