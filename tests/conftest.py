@@ -7,10 +7,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: the processes share the
 
 import pytest
 import torch
+from dragtext import sdk
 from dragtext.extension.queue import Jobs
 
+from .helpers import noise
 from .lender import Lender
 from .tiny import tiny_model
+
+# Networks this small are several times slower when threads wait for each other, and sums come out in another order.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +27,19 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def model():
     """A random miniature Stable Diffusion, shared: nothing that the project does may change it."""
-    torch.set_num_threads(1)
     return tiny_model()
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    """The model that ships, shared like the miniature."""
+    return sdk.load_model(device="cpu")
+
+
+@pytest.fixture
+def editor(model):
+    """Noise, opened on the miniature model."""
+    return sdk.Editor(model, noise(), "a cat")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from dragtext.extension.queue import Jobs
 from dragtext.sdk.drag import METHODS
 from PIL import Image
 
+from .helpers import encoded
 from .test_jobs import QUICK, picture
 
 fastapi = pytest.importorskip("fastapi")
@@ -27,19 +28,20 @@ bodies = pytest.importorskip("dragtext.extension.bodies")
 SETTINGS = {**QUICK, "lora_steps": 0}
 
 
-def encoded(image: Image.Image, kind: str = "PNG") -> str:
-    return base64.b64encode(file_of(image, kind)).decode()
-
-
-def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return buffer.getvalue()
+def in_base64(image: Image.Image, kind: str = "PNG") -> str:
+    return base64.b64encode(encoded(image, kind)).decode()
 
 
 def edit(**more) -> dict:
     drags = [[[20, 30], [50, 30]]]
-    return {"image": encoded(picture()), "prompt": "a cat", "drags": drags, "settings": SETTINGS, "wait": True, **more}
+    return {
+        "image": in_base64(picture()),
+        "prompt": "a cat",
+        "drags": drags,
+        "settings": SETTINGS,
+        "wait": True,
+        **more,
+    }
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_an_edit_from_first_to_last(client):
 
 def test_a_picture_is_uploaded_once(client):
     kind = {"content-type": "image/png"}
-    sent = client.post("/dragtext/v1/pictures", content=file_of(picture()), headers=kind)
+    sent = client.post("/dragtext/v1/pictures", content=encoded(picture()), headers=kind)
     assert sent.status_code == 201, sent.text
     assert (sent.json()["width"], sent.json()["height"]) == (80, 64)
     body = edit(picture=sent.json()["id"])
@@ -150,7 +152,7 @@ def test_a_form_with_files(client):
     mask = np.zeros((64, 80), np.uint8)
     mask[20:40, 10:60] = 255
     request = {key: value for key, value in edit().items() if key != "image"}
-    files = {"image": ("a.jpg", file_of(picture(), "JPEG")), "mask": ("m.png", file_of(Image.fromarray(mask)))}
+    files = {"image": ("a.jpg", encoded(picture(), "JPEG")), "mask": ("m.png", encoded(Image.fromarray(mask)))}
     answer = client.post("/dragtext/v1/edits", data={"request": json.dumps(request)}, files=files)
     assert answer.json()["state"] == "done", answer.text
     result = client.get(f"/dragtext/v1/edits/{answer.json()['id']}/result").json()
@@ -188,11 +190,11 @@ def test_a_second_use_of_an_id_and_a_full_queue(client, host):
         ({"image": "aGVsbG8="}, "not a picture"),
         ({"image": "/etc/passwd"}, "base64"),
         ({"image": ["a"]}, "base64"),
-        ({"image": encoded(Image.new("RGB", (10, 10)))}, "at least 64"),
+        ({"image": in_base64(Image.new("RGB", (10, 10)))}, "at least 64"),
         ({"mask": "/etc/passwd"}, "base64"),
         ({"mask": "data:image/png;base64,aGVsbG8="}, "not a picture"),
-        ({"mask": encoded(Image.new("L", (10, 10), 255))}, "same size"),
-        ({"mask": encoded(Image.new("L", (80, 64), 0))}, "mask is empty"),
+        ({"mask": in_base64(Image.new("L", (10, 10), 255))}, "same size"),
+        ({"mask": in_base64(Image.new("L", (80, 64), 0))}, "mask is empty"),
         ({"drags": []}, "no drags"),
         ({"drags": None}, "no drags"),
         ({"drags": [[[20, 30], [500, 30]]]}, "outside the image"),

@@ -21,9 +21,11 @@ from dragtext.sdk.command import app
 from dragtext.sdk.command.stopping import interruptible
 from dragtext.sdk.errors import InterruptedEditError
 from dragtext.sdk.render.saved import open_result
+from dragtext.sdk.run import EditRun
 from dragtext.sdk.settings import as_dict, setting_names
 from PIL import Image
 
+from .helpers import full_disk, noise
 from .tiny import write_diffusers_folder
 
 # Sums come out in another order on another number of threads, and a picture truncated to bytes shows it.
@@ -52,8 +54,7 @@ def model_folder(tmp_path_factory):
 @pytest.fixture
 def picture(tmp_path):
     path = tmp_path / "in.png"
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (70, 93, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(noise()).save(path)
     return path
 
 
@@ -75,7 +76,7 @@ def command(*arguments):
     return [sys.executable, "-m", "dragtext.sdk.command", *map(str, arguments)]
 
 
-def test_edit_from_start_to_finish(picture, model_folder, tmp_path):
+def test_edit_from_start_to_finish(picture, model_folder, tmp_path, run):
     out, trace = tmp_path / "out.png", tmp_path / "trace.npz"
     mask = tmp_path / "mask.png"
     Image.fromarray(np.full((70, 93), 255, np.uint8)).save(mask)
@@ -110,12 +111,9 @@ def test_edit_from_start_to_finish(picture, model_folder, tmp_path):
 
     # The saved picture carries the request; running it again gives the same picture.
     again = tmp_path / "again.png"
-    process = subprocess.run(
-        command("edit", picture, "--request", out, "--model", model_folder, "-o", again, "-q"),
-        capture_output=True, text=True, timeout=300, check=False, env=ONE_THREAD,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    assert "Saved" in process.stdout
+    code, stdout, stderr = run("edit", picture, "--request", out, "--model", model_folder, "-o", again, "-q")
+    assert code == 0, stderr
+    assert "Saved" in stdout
     assert np.array_equal(np.array(Image.open(out)), np.array(Image.open(again)))
 
 
@@ -151,11 +149,7 @@ def test_sweep_command(picture, model_folder, tmp_path, run):
     assert names == {".csv", ".json", ".png"}
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGHUP", 129)])
-def test_a_signal_keeps_the_best_so_far(name, code, picture, model_folder, tmp_path):
-    number = getattr(signal, name, None)
-    if number is None:
-        pytest.skip("Windows has no such signal")
+def test_ctrl_c_keeps_the_best_so_far(picture, model_folder, tmp_path):
     out = tmp_path / "out.png"
     process = subprocess.Popen(
         command(
@@ -170,15 +164,45 @@ def test_a_signal_keeps_the_best_so_far(name, code, picture, model_folder, tmp_p
     while "dragging" not in seen and time.monotonic() < deadline:
         seen += process.stderr.read(1)
     time.sleep(1.0)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == code, stderr
+    assert process.returncode == 130, stderr
     assert "kept" in stderr
     facts = json.loads(stdout)
     assert facts["stopped"] == "interrupted"
     assert 0 < facts["steps"] < 2000
     assert out.exists()
     assert not (tmp_path / "out-sweep.png").exists()  # who stops does not wait for more pictures
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_other_signals_keep_it_too(name, code, picture, model_folder, tmp_path, run, monkeypatch):
+    """Sent to this process at the third step."""
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("Windows has no such signal")
+    advance = EditRun.__next__
+
+    def advance_until_the_signal(self):
+        progress = advance(self)
+        if (progress.phase, progress.done) == ("drag", 3):
+            signal.raise_signal(number)
+        return progress
+
+    monkeypatch.setattr(EditRun, "__next__", advance_until_the_signal)
+    before = signal.signal(number, lambda *_: None)  # a signal that nobody handles must not end the tests
+    try:
+        status, stdout, stderr = run(
+            "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", tmp_path / "out.png", "--json",
+            "--method", "dragdiffusion", "--steps", "9", "--lora-steps", "0", "--inference-steps", "4", "--lr", "1e-6",
+        )  # fmt: skip
+    finally:
+        signal.signal(number, before)
+    assert status == code, stderr
+    assert "kept" in stderr
+    facts = json.loads(stdout)
+    assert (facts["stopped"], facts["steps"]) == ("interrupted", 3)
+    assert (tmp_path / "out.png").exists()
 
 
 def test_a_signal_that_is_ignored_stays_so():
@@ -194,18 +218,13 @@ def test_a_signal_that_is_ignored_stays_so():
 
 
 def test_a_side_file_that_fails_costs_neither_the_picture_nor_the_others(picture, model_folder, tmp_path, run):
-    resource = pytest.importorskip("resource", reason="Windows has no limit on a file's size")
     out, state, trace = tmp_path / "out.png", tmp_path / "state.safetensors", tmp_path / "trace.npz"
     arguments = [
         "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "-q", "--sweep", "0:1:3",
         "--save-state", state, "--trace", trace, *FAST,
     ]  # fmt: skip
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # the picture takes 20 kB
-    try:
+    with full_disk(30_000):  # the picture takes 20 kB
         code, stdout, stderr = run(*arguments)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == 2
     assert f"Saved {out}" in stdout
     with Image.open(out) as image:
@@ -243,7 +262,10 @@ def test_readers_who_leave_are_no_failure(picture, model_folder, tmp_path):
     os.close(reading)
     out = tmp_path / "out.png"
     process = subprocess.run(
-        command("edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, *FAST),
+        command(
+            "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "--method", "dragdiffusion",
+            "--steps", "1", "--lora-steps", "0", "--inference-steps", "4",
+        ),
         stdout=writing, stderr=writing, timeout=300, check=False,
     )  # fmt: skip
     assert process.returncode == 0
@@ -260,11 +282,6 @@ def test_a_report_that_cannot_be_written_is_one_sentence():
         process = subprocess.run(command("info"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert process.returncode == 2
     assert process.stderr.splitlines() == ["Error: The report cannot be written to stdout (No space left on device)."]
-
-
-def write(path, data):
-    path.write_bytes(data)
-    return path
 
 
 BAD = {
@@ -313,27 +330,34 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    Image.fromarray(noise()).save(folder / "in.png")
+    Image.new("RGB", (20, 20)).save(folder / "small.png")
+    Image.new("L", (93, 70)).save(folder / "black.png")
+    Image.new("1", (8001, 8001)).save(folder / "huge.png")
+    Image.new("RGBA", (93, 70)).save(folder / "alpha.png")
+    (folder / "text.png").write_bytes(b"hello")
+    (folder / "cut.png").write_bytes((folder / "in.png").read_bytes()[:2000])
+    (folder / "m.ckpt").write_bytes(b"\x80\x04K\x01.")
+    (folder / "broken.json").write_bytes(b"{")
+    (folder / "unknown.json").write_bytes(b'{"drags": [[[1,1],[9,9]]], "settings": {"speed": 3}}')
+    (folder / "field.json").write_bytes(b'{"dragz": []}')
+    return folder
+
+
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_sentence_and_writes_nothing(name, picture, tmp_path, run):
-    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
-    Image.new("L", (93, 70)).save(tmp_path / "black.png")
-    Image.new("1", (8001, 8001)).save(tmp_path / "huge.png")
-    Image.new("RGBA", (93, 70)).save(tmp_path / "alpha.png")
-    write(tmp_path / "text.png", b"hello")
-    write(tmp_path / "cut.png", picture.read_bytes()[:2000])
-    write(tmp_path / "m.ckpt", b"\x80\x04K\x01.")
-    write(tmp_path / "broken.json", b"{")
-    write(tmp_path / "unknown.json", b'{"drags": [[[1,1],[9,9]]], "settings": {"speed": 3}}')
-    write(tmp_path / "field.json", b'{"dragz": []}')
-    before = sorted(p.name for p in tmp_path.rglob("*"))
+def test_bad_input_is_one_sentence_and_writes_nothing(name, bad_files, run):
+    before = sorted(p.name for p in bad_files.rglob("*"))
     arguments, expected = BAD[name]
-    code, stdout, stderr = run(*(a.format(dir=tmp_path, image=picture) for a in arguments))
+    code, stdout, stderr = run(*(a.format(dir=bad_files, image=bad_files / "in.png") for a in arguments))
     assert code == 2
     assert stdout == ""
     assert expected in stderr
     assert stderr.startswith("Error: ")
     assert len(stderr.strip().splitlines()) == 1
-    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+    assert sorted(p.name for p in bad_files.rglob("*")) == before
 
 
 def test_out_of_memory_has_its_own_code(picture, run, monkeypatch):
@@ -526,25 +550,29 @@ def test_help_where_only_ascii_is_known(arguments):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
-def test_names_and_prompts_that_the_terminal_does_not_know(picture, model_folder, tmp_path):
+def test_names_and_prompts_that_the_terminal_does_not_know(picture, model_folder, tmp_path, run):
     odd = os.path.join(os.fsencode(tmp_path), b"caf\xe9 \xe7\x8c\xab.png")  # noqa: PTH118 (bytes)
     with open(odd, "wb") as file:  # noqa: PTH123
         file.write(picture.read_bytes())
-    for environment, flags in ((ASCII, []), (ONE_THREAD, ["--json"])):
-        process = subprocess.run(
-            [
-                *command("edit"), odd, "--prompt", b"caf\xe9 red", "--drag", "20,20:60,50", "--model", model_folder,
-                "--save-state", odd[:-4] + b".safetensors", "-q", *flags, *FAST,
-            ],
-            capture_output=True, timeout=300, check=False, env=environment,
-        )  # fmt: skip
-        assert process.returncode == 0, process.stderr
-        assert process.stdout.isascii()
-        assert b"Warning: The prompt is not in UTF-8" in process.stderr
-        assert len(process.stderr.splitlines()) == 1
-        assert os.path.exists(odd[:-4] + b"-dragged.png")  # noqa: PTH110
-        assert os.path.exists(odd[:-4] + b".safetensors")  # noqa: PTH110
-    facts = json.loads(process.stdout)
+    made = [odd[:-4] + b"-dragged.png", odd[:-4] + b".safetensors"]
+    arguments = [
+        odd, "--prompt", b"caf\xe9 red", "--drag", "20,20:60,50", "--model", model_folder, "-q", "--save-state",
+        made[1], *FAST,
+    ]  # fmt: skip
+    process = subprocess.run([*command("edit"), *arguments], capture_output=True, timeout=300, check=False, env=ASCII)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.isascii()
+    assert b"Warning: The prompt is not in UTF-8" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    for path in made:
+        os.remove(path)  # noqa: PTH107
+    # Python decodes arguments like this where the terminal knows UTF-8.
+    code, stdout, stderr = run("edit", *map(os.fsdecode, arguments), "--json")
+    assert code == 0, stderr
+    assert stdout.isascii()
+    assert [line.partition(";")[0] for line in stderr.splitlines()] == ["Warning: The prompt is not in UTF-8"]
+    assert all(map(os.path.exists, made))
+    facts = json.loads(stdout)
     assert os.fsencode(facts["output"]) == odd[:-4] + b"-dragged.png"
     assert facts["prompt"] == "caf\N{REPLACEMENT CHARACTER} red"
 

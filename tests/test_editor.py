@@ -14,12 +14,10 @@ from dragtext.sdk.model import cache
 from dragtext.sdk.request import Request, make_drags
 from PIL import Image
 
+from .helpers import noise
+
 FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 DRAG = [((20, 20), (60, 50))]
-
-
-def picture(height=70, width=93, channels=3):
-    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
 def unet_state(model):
@@ -28,13 +26,13 @@ def unet_state(model):
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 93), (129, 64), (65, 200)])
 def test_the_output_has_exactly_the_input_size(model, size):
-    result = sdk.Editor(model, picture(*size)).drag([((10, 10), (40, 40))], **FAST)
+    result = sdk.Editor(model, noise(*size)).drag([((10, 10), (40, 40))], **FAST)
     assert result.image.size == (size[1], size[0])
     assert result.image.mode == "RGB"
 
 
 def test_all_forms_of_input_give_the_same_picture(model, tmp_path):
-    array = picture()
+    array = noise()
     path = tmp_path / "in.png"
     Image.fromarray(array).save(path)
     results = [
@@ -51,12 +49,12 @@ def test_all_forms_of_input_give_the_same_picture(model, tmp_path):
 
 
 def test_alpha_and_exif_orientation(model):
-    rgba = picture(channels=4)
+    rgba = noise(channels=4)
     result = sdk.Editor(model, rgba).drag(DRAG, **FAST)
     assert result.image.mode == "RGBA"
     assert np.array_equal(np.array(result.image)[..., 3], rgba[..., 3])
 
-    turned = Image.fromarray(picture())
+    turned = Image.fromarray(noise())
     exif = turned.getexif()
     exif[0x0112] = 6  # rotate by 90 degrees to view
     buffer = io.BytesIO()
@@ -66,7 +64,7 @@ def test_alpha_and_exif_orientation(model):
 
 def test_the_second_drag_pays_for_no_preparation(model):
     phases = []
-    editor = sdk.Editor(model, picture(), "a cat")
+    editor = sdk.Editor(model, noise(), "a cat")
     first = editor.drag(DRAG, **FAST, on_progress=lambda event: phases.append(event.phase))
     assert {"identity", "invert", "drag", "denoise"} == set(phases)
     phases.clear()
@@ -74,28 +72,28 @@ def test_the_second_drag_pays_for_no_preparation(model):
     assert {"drag", "denoise"} == set(phases)
     assert np.array_equal(np.array(first.image), np.array(again.image))
     phases.clear()
-    other = sdk.Editor(model, picture(), "a cat").drag(DRAG, **FAST, on_progress=lambda e: phases.append(e.phase))
+    other = sdk.Editor(model, noise(), "a cat").drag(DRAG, **FAST, on_progress=lambda e: phases.append(e.phase))
     assert "identity" not in phases  # from disk
     assert np.array_equal(np.array(first.image), np.array(other.image))
 
 
 def test_the_cache_knows_image_prompt_and_settings(model):
     for image, prompt, rank in (
-        (picture(), "a", 4),
-        (255 - picture(), "a", 4),
-        (picture(), "b", 4),
-        (picture(), "a", 5),
+        (noise(), "a", 4),
+        (255 - noise(), "a", 4),
+        (noise(), "b", 4),
+        (noise(), "a", 5),
     ):
         sdk.Editor(model, image, prompt).drag(DRAG, **FAST, lora_rank=rank)
     assert len(list(cache.cache_folder().iterdir())) == 4
 
 
 def test_a_damaged_cache_entry_is_rebuilt(model, caplog):
-    first = sdk.Editor(model, picture()).drag(DRAG, **FAST)
+    first = sdk.Editor(model, noise()).drag(DRAG, **FAST)
     (entry,) = cache.cache_folder().iterdir()
     entry.write_bytes(b"junk")
     with caplog.at_level(logging.WARNING):
-        again = sdk.Editor(model, picture()).drag(DRAG, **FAST)
+        again = sdk.Editor(model, noise()).drag(DRAG, **FAST)
     assert "rebuilt" in caplog.text
     assert np.array_equal(np.array(first.image), np.array(again.image))
     assert entry.stat().st_size > 100
@@ -103,7 +101,7 @@ def test_a_damaged_cache_entry_is_rebuilt(model, caplog):
 
 def test_the_model_is_as_it_was_after_success_error_and_interrupt(model):
     before = unet_state(model)
-    editor = sdk.Editor(model, picture())
+    editor = sdk.Editor(model, noise())
     editor.drag(DRAG, **FAST)
 
     def fail(event):
@@ -120,7 +118,7 @@ def test_the_model_is_as_it_was_after_success_error_and_interrupt(model):
 
 
 def test_a_stop_during_the_drag_keeps_what_was_reached(model):
-    editor = sdk.Editor(model, picture())
+    editor = sdk.Editor(model, noise())
     done = []
     result = editor.drag(
         DRAG,
@@ -137,7 +135,7 @@ def test_a_stop_during_the_drag_keeps_what_was_reached(model):
 
 
 def test_the_result_tells_what_happened(model):
-    result = sdk.Editor(model, picture(), "a cat").drag(DRAG, **FAST, trace=True)
+    result = sdk.Editor(model, noise(), "a cat").drag(DRAG, **FAST, trace=True)
     assert result.stopped in ("steps", "reached")
     assert len(result.losses) == result.steps == 3
     assert result.trajectory.shape == (4, 1, 2)
@@ -157,8 +155,8 @@ def test_the_mask_protects_what_it_does_not_cover(model):
     mask = np.zeros((70, 93), np.uint8)
     mask[:, :48] = 1
     options = {**FAST, "steps": 8, "shared_attention": False}
-    free = sdk.Editor(model, picture()).drag([((10, 10), (40, 40))], **options)
-    held = sdk.Editor(model, picture()).drag([((10, 10), (40, 40))], mask=mask, mask_weight=5, **options)
+    free = sdk.Editor(model, noise()).drag([((10, 10), (40, 40))], **options)
+    held = sdk.Editor(model, noise()).drag([((10, 10), (40, 40))], mask=mask, mask_weight=5, **options)
 
     def change(result):
         return (result.latent_after - result.latent_before)[..., 6:].abs().mean()
@@ -169,7 +167,7 @@ def test_the_mask_protects_what_it_does_not_cover(model):
 def test_v_prediction_runs(tmp_path):
     from .tiny import tiny_model
 
-    result = sdk.Editor(tiny_model(prediction_type="v_prediction"), picture()).drag(DRAG, **FAST)
+    result = sdk.Editor(tiny_model(prediction_type="v_prediction"), noise()).drag(DRAG, **FAST)
     assert result.steps == 3
 
 
@@ -197,7 +195,7 @@ def test_v_prediction_runs(tmp_path):
 def test_bad_requests_are_refused(model, arguments):
     drags = arguments.pop("drags", None)
     with pytest.raises(sdk.InputError):
-        sdk.Editor(model, picture()).drag(drags, **arguments)
+        sdk.Editor(model, noise()).drag(drags, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +210,10 @@ def test_bad_images_are_refused(model, image):
 def test_a_request_survives_json(model, tmp_path):
     mask = np.zeros((70, 93), np.uint8)
     mask[10:60, 10:80] = 1
-    result = sdk.Editor(model, picture(), 'a "cat"').drag(DRAG, mask=mask, **FAST)
+    result = sdk.Editor(model, noise(), 'a "cat"').drag(DRAG, mask=mask, **FAST)
     copy = Request.from_json(result.request.to_json())
     assert copy == result.request
     assert json.loads(copy.to_json())["drags"] == [[[20, 20], [60, 50]]]
     assert make_drags(copy.drags) == copy.drags
-    again = sdk.edit(picture(), copy.drags, prompt=copy.prompt, mask=copy.mask, model=model, settings=copy.settings)
+    again = sdk.edit(noise(), copy.drags, prompt=copy.prompt, mask=copy.mask, model=model, settings=copy.settings)
     assert np.array_equal(np.array(again.image), np.array(result.image))

@@ -12,22 +12,19 @@ import torch
 from dragtext import sdk
 from dragtext.sdk.model import exclusive
 
+from .helpers import noise
 from .tiny import tiny_model
 
-FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "inference_steps": 8}
+FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 JOBS = (
     (0, "a cat", [((20, 20), (60, 50))], {"method": "dragdiffusion", "lora_steps": 4}),
     (1, "a dog", [((70, 10), (30, 40))], {"method": "dragdiffusion", "lora_steps": 2, "seed": 7}),
 )
 
 
-def picture(seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (70, 93, 3), dtype=np.uint8)
-
-
 def run(model, job):
     seed, prompt, drags, settings = job
-    result = sdk.Editor(model, picture(seed), prompt).drag(drags, **{**FAST, **settings})
+    result = sdk.Editor(model, noise(seed=seed), prompt).drag(drags, **{**FAST, **settings})
     return [result, np.array(result.image), np.array(result.at(0.5))]
 
 
@@ -68,7 +65,7 @@ def test_another_adapter_over_the_same_unet_waits_too(model):
     seen = []
 
     def second():
-        sdk.Editor(other, picture()).drag(JOBS[0][2], **FAST, on_progress=lambda _: seen.append("second"))
+        sdk.Editor(other, noise()).drag(JOBS[0][2], **FAST, on_progress=lambda _: seen.append("second"))
 
     thread = threading.Thread(target=second)
 
@@ -78,19 +75,19 @@ def test_another_adapter_over_the_same_unet_waits_too(model):
             thread.join(0.5)
         seen.append("first")
 
-    sdk.Editor(model, picture()).drag(JOBS[0][2], **FAST, on_progress=first)
+    sdk.Editor(model, noise()).drag(JOBS[0][2], **FAST, on_progress=first)
     thread.join(60)
     assert seen == sorted(seen)
     assert "second" in seen
 
 
 def test_a_second_edit_within_one_of_the_same_thread_is_refused(model):
-    editor = sdk.Editor(model, picture())
+    editor = sdk.Editor(model, noise())
     before = editor.drag(JOBS[0][2], **FAST)
     refused = []
 
     def inside(progress):
-        for attempt in (lambda: before.at(0.5), lambda: sdk.Editor(model, picture(1)).drag(JOBS[0][2], **FAST)):
+        for attempt in (lambda: before.at(0.5), lambda: sdk.Editor(model, noise(seed=1)).drag(JOBS[0][2], **FAST)):
             with pytest.raises(sdk.ModelInUseError, match="middle of an edit"):
                 attempt()
             refused.append(progress.phase)
@@ -104,18 +101,24 @@ def test_a_second_edit_within_one_of_the_same_thread_is_refused(model):
 
 
 def test_another_model_may_be_used_within_an_edit(model):
-    second = sdk.Editor(tiny_model(seed=3), picture())
-    sdk.Editor(model, picture()).drag(
-        JOBS[0][2], **{**FAST, "steps": 1}, on_progress=lambda _: second.drag(JOBS[0][2], **{**FAST, "steps": 1})
-    )
+    second = sdk.Editor(tiny_model(seed=3), noise())
+    seen = set()
+
+    def once_in_every_phase(progress):
+        if progress.phase not in seen:
+            seen.add(progress.phase)
+            second.drag(JOBS[0][2], **{**FAST, "steps": 1})
+
+    sdk.Editor(model, noise()).drag(JOBS[0][2], **{**FAST, "steps": 1}, on_progress=once_in_every_phase)
+    assert seen == {"identity", "invert", "drag", "denoise"}
 
 
 def test_locks_die_with_their_models(model):
     import gc
 
-    sdk.Editor(model, picture()).drag(JOBS[0][2], **FAST)
+    sdk.Editor(model, noise()).drag(JOBS[0][2], **FAST)
     other = tiny_model(seed=4)
-    sdk.Editor(other, picture()).drag(JOBS[0][2], **FAST)
+    sdk.Editor(other, noise()).drag(JOBS[0][2], **FAST)
     count = len(exclusive._turns)
     del other
     gc.collect()
@@ -187,7 +190,7 @@ def test_what_torch_is_set_to_does_not_matter(model, plain, no_cache, ambient):
     seed, prompt, drags, settings = JOBS[0]
     with ambient():
         before = state()
-        editor = sdk.Editor(model, picture(seed), prompt)
+        editor = sdk.Editor(model, noise(seed=seed), prompt)
         previews = []
 
         def look(progress):
@@ -205,8 +208,8 @@ def test_what_torch_is_set_to_does_not_matter(model, plain, no_cache, ambient):
 
 
 @pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
-def test_a_model_is_loaded_the_same_whatever_torch_is_set_to(ambient):
-    plain = sdk.load_model(device="cpu")
+def test_a_model_is_loaded_the_same_whatever_torch_is_set_to(embedded, ambient):
+    plain = embedded
     with ambient():
         model = sdk.load_model(device="cpu")
     assert model.fingerprint == plain.fingerprint

@@ -23,14 +23,6 @@ from .tiny import single_file_weights, tiny_model, write_diffusers_folder
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
     return single_file_weights()

@@ -14,13 +14,8 @@ from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import Settings
 from PIL import Image
 
-BASE = Settings(method="dragdiffusion", steps=2, lora_steps=0, inference_steps=8)
+BASE = Settings(method="dragdiffusion", steps=2, lora_steps=0, inference_steps=4)
 AXES = [("method", ["dragdiffusion", "dragnoise"]), ("text_weight", [0, 0.1, 10])]
-
-
-@pytest.fixture
-def editor(model):
-    return sdk.Editor(model, np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8), "a cat")
 
 
 @pytest.fixture

@@ -39,7 +39,6 @@ METHODS = ("gooddrag", "dragdiffusion", "freedrag", "dragnoise")
 
 @pytest.fixture(scope="module")
 def reference():
-    torch.set_num_threads(1)
     return tiny_model()
 
 
@@ -78,7 +77,7 @@ def picture() -> Image.Image:
 
 
 def asked(prompt: str = PROMPT, **settings) -> Request:
-    values = {"steps": 3, "inference_steps": 8, "lora_steps": 2, "lora_batch": 2, "drag_levels": 2, **settings}
+    values = {"steps": 3, "inference_steps": 4, "lora_steps": 2, "lora_batch": 2, "drag_levels": 2, **settings}
     return Request(make_drags([((20, 30), (50, 30))]), prompt, None, make_settings(values))
 
 

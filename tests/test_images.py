@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -17,18 +16,14 @@ from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import Settings
 from PIL import Image, PngImagePlugin
 
+from .helpers import encoded, noise
+
 HEIGHT, WIDTH = 70, 93
 
 
 @pytest.fixture
 def rgb():
-    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-
-
-def encoded(picture, kind="PNG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return noise(HEIGHT, WIDTH)
 
 
 def test_path_picture_array_and_bytes_are_the_same(rgb, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from itertools import pairwise
 
@@ -20,16 +19,12 @@ from dragtext.sdk.request import Drag, make_drags
 from dragtext.sdk.settings import make_settings
 from PIL import Image
 
+from .helpers import encoded, noise
+
 SIZE = (96, 128)
 SHAPE = np.zeros(SIZE, bool)
 SHAPE[20:60, 30:90] = True
 FAST = {"method": "dragdiffusion", "steps": 2, "lora_steps": 0, "inference_steps": 4}
-
-
-def encoded(picture, kind="PNG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def gray(low, high):
@@ -211,8 +206,18 @@ def test_a_mask_that_lets_everything_change_gets_a_sentence():
     assert "98 % of the picture" in notes_of([((40, 40), (80, 50))], whole)
 
 
+@pytest.mark.parametrize("white", [np.full(SIZE, 255, np.uint8), np.ones(SIZE, bool)], ids=["numbers", "bool"])
+def test_a_mask_that_is_white_all_over_is_none(model, white):
+    editor = sdk.Editor(model, noise(*SIZE))
+    drags = [((40, 40), (80, 50))]
+    free, masked = (editor.drag(drags, mask=mask, **FAST) for mask in (None, white))
+    assert masked.request == free.request
+    assert masked.notes == (*free.notes, "The mask lets everything change, so the edit is made as without one.")
+    assert np.array_equal(np.array(masked.image), np.array(free.image))
+
+
 def test_the_editor_says_it_before_any_work(model, caplog):
-    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    image = noise(*SIZE)
     said = []
     with caplog.at_level(logging.WARNING):
         sdk.Editor(model, image).drag(
@@ -222,7 +227,7 @@ def test_the_editor_says_it_before_any_work(model, caplog):
 
 
 def test_each_sentence_is_logged_once_and_comes_with_every_result(model, caplog):
-    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    image = noise(*SIZE)
     editor = sdk.Editor(model, image)
     with caplog.at_level(logging.WARNING):
         results = [editor.drag([((10, 80), (40, 40))], mask=encoded(layer(255, 255)), **FAST) for _ in range(2)]
@@ -250,7 +255,7 @@ PATHS = {"whole": {}, "scaled": {"resolution": 64}, "enlarged": {"resolution": 1
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("path", PATHS)
 def test_what_lies_outside_the_mask_comes_back_byte_for_byte(path, channels, model, tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (130, 170, channels), dtype=np.uint8)
+    image = noise(130, 170, channels)
     mask = np.zeros((130, 170), bool)
     mask[40:90, 40:100] = True
     away = ~cv2.dilate(mask.astype(np.uint8), np.ones((19, 19), np.uint8)).astype(bool)
@@ -270,7 +275,7 @@ def test_what_lies_outside_the_mask_comes_back_byte_for_byte(path, channels, mod
 
 
 def test_the_published_behaviour_can_be_asked_for(model):
-    image = np.random.default_rng(0).integers(0, 256, (130, 170, 3), dtype=np.uint8)
+    image = noise(130, 170)
     mask = np.zeros((130, 170), bool)
     mask[40:90, 40:100] = True
     result = sdk.Editor(model, image).drag([((55, 60), (80, 70))], mask=mask, composite=False, **FAST)

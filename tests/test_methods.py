@@ -19,6 +19,7 @@ from dragtext.sdk.model.schedule import TimeGrid, ddim_step
 from dragtext.sdk.model.taps import features_only
 from dragtext.sdk.settings import make_settings
 
+from .helpers import noise
 from .tiny import tiny_model
 
 LOOPS = {
@@ -401,7 +402,7 @@ def test_dragnoise_refuses_a_unet_without_middle_block_before_any_work():
 
 @pytest.mark.parametrize("method", sorted(set(LOOPS) - {"dragnoise"}))
 def test_the_other_methods_go_on_without_a_middle_block(method):
-    editor = Editor(without_mid_block(), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    editor = Editor(without_mid_block(), noise(64, 64))
     settings = {**SHORT[method], "strength": 0.2, "lora_steps": 1, "method": method}
     assert editor.drag([((10, 10), (50, 50))], **settings).steps > 0
 

@@ -19,6 +19,8 @@ from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.picture.reading import PICTURE_FORMATS, LoadedImage, load_image, open_picture
 from PIL import Image, ImageCms
 
+from .helpers import encoded
+
 FAST = {"method": "dragdiffusion", "steps": 2, "lora_steps": 0, "inference_steps": 4}
 DRAG = [((20, 30), (50, 40))]
 SMOOTH = np.dstack(np.meshgrid(np.linspace(20, 230, 96), np.linspace(60, 200, 80))).astype(np.uint8)
@@ -54,12 +56,6 @@ def wide_profile(space=b"RGB ", gamma=2.2):
 
 
 WIDE = wide_profile()
-
-
-def encoded(picture, kind="PNG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def in_srgb(picture):

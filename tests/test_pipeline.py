@@ -11,11 +11,12 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from dragtext import sdk
 from dragtext.sdk.model.pipeline import PipelineModel
 
+from .helpers import noise
 from .tiny import tiny_model
 
-FAST = {"method": "dragdiffusion", "steps": 2, "lora_steps": 2, "inference_steps": 8}
+FAST = {"method": "dragdiffusion", "steps": 2, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 DRAG = [((20, 20), (60, 50))]
-PICTURE = np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8)
+PICTURE = noise()
 
 
 @pytest.fixture

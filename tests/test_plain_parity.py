@@ -6,11 +6,15 @@ everywhere.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 from dragtext.sdk.drag import loop_of
 from dragtext.sdk.drag.problem import DragProblem
+from dragtext.sdk.model.base import TextEmbedding
+from dragtext.sdk.model.diffusers import DiffusersModel
 from dragtext.sdk.model.schedule import TimeGrid, invert
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.request import make_drags
@@ -47,36 +51,51 @@ CASES = [
 ] + [("freedrag", "repository", False, True, TWO)]
 
 
+STRENGTH = 0.3
+
+
+class Start(NamedTuple):
+    """Where every case begins."""
+
+    model: DiffusersModel
+    frame: Frame
+    words: TextEmbedding
+    times: TimeGrid
+    latent: torch.Tensor
+
+
 @pytest.fixture(scope="module")
-def tiny():
-    return tiny_model(seed=3)
-
-
-def problem_of(model, method, numbers, gradients, text, masked, drags) -> DragProblem:
-    settings = make_settings(
-        {OURS.get(name, name): value for name, value in numbers.items()}
-        | {"method": method, "gradients": gradients, "text": text, "strength": 0.3, "lora_steps": 0}
-    ).resolve()
+def start() -> Start:
+    """A picture and a prompt on a tiny model, inverted by ours and, to the same latent, by the plain loop."""
+    model = tiny_model(seed=3)
     frame = Frame.of(*SIZE, model.size_multiple)
-    handles, targets = frame.to_grid(make_drags(drags))
-    painted = np.zeros(SIZE, np.uint8)
-    painted[16:80, 16:112] = 1
     image = np.random.default_rng(1).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
     words = model.encode_text("a cat the red dog")
-    times = TimeGrid.of(settings.strength, settings.inference_steps)
-    start = model.encode_image(frame.image_to_model(image)).mean
-    *_, latent = invert(model, times, start, words.embedding)
-    alone = plain.inverted(model.unet, model.alphas_cumprod, list(times.timesteps), start, words.embedding)
+    times = TimeGrid.of(STRENGTH, make_settings({}).resolve().inference_steps)
+    encoded = model.encode_image(frame.image_to_model(image)).mean
+    *_, latent = invert(model, times, encoded, words.embedding)
+    alone = plain.inverted(model.unet, model.alphas_cumprod, list(times.timesteps), encoded, words.embedding)
     assert (latent - alone).abs().max() < 1e-5
+    return Start(model, frame, words, times, latent)
+
+
+def problem_of(start: Start, method, numbers, gradients, text, masked, drags) -> DragProblem:
+    settings = make_settings(
+        {OURS.get(name, name): value for name, value in numbers.items()}
+        | {"method": method, "gradients": gradients, "text": text, "strength": STRENGTH, "lora_steps": 0}
+    ).resolve()
+    handles, targets = start.frame.to_grid(make_drags(drags))
+    painted = np.zeros(SIZE, np.uint8)
+    painted[16:80, 16:112] = 1
     return DragProblem(
-        model=model,
-        times=times,
-        latent=latent,
-        text=words,
+        model=start.model,
+        times=start.times,
+        latent=start.latent,
+        text=start.words,
         handles=handles,
         targets=targets,
-        grid=frame.grid,
-        mask=frame.mask_to_model(painted).to(latent) if masked else None,
+        grid=start.frame.grid,
+        mask=start.frame.mask_to_model(painted).to(start.latent) if masked else None,
         settings=settings,
     )
 
@@ -114,10 +133,10 @@ def close(ours: torch.Tensor, theirs: torch.Tensor, step: float, what: str) -> N
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-{c[1]}{'-text' * c[2]}{'-mask' * c[3]}-{len(c[4])}")
-def test_every_update_is_the_published_one(tiny, case):
+def test_every_update_is_the_published_one(start, case):
     method, gradients, text, masked, drags = case
     numbers = NUMBERS[method] | {"text_lr": 0.004, "text_lam": 0.1}
-    problem = problem_of(tiny, method, numbers, gradients, text, masked, drags)
+    problem = problem_of(start, method, numbers, gradients, text, masked, drags)
     published = plainly(problem, numbers, second_backward=text or gradients == "repository")
     steps = list(loop_of(method)(problem))
     updates = [step for step in steps if step.updated]

@@ -11,18 +11,15 @@ from dragtext.sdk.model.schedule import TimeGrid
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.prepared import Prepared
 
+from .helpers import noise
 from .tiny import tiny_model
 
-FAST = {"method": "dragdiffusion", "steps": 1, "lora_steps": 2, "inference_steps": 8}
+FAST = {"method": "dragdiffusion", "steps": 1, "lora_steps": 2, "lora_batch": 1, "inference_steps": 4}
 DRAG = [((20, 20), (60, 50))]
 
 
-def picture(seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (70, 93, 3), dtype=np.uint8)
-
-
 def test_neither_prompt_nor_picture_of_an_editor_can_be_changed(model):
-    array = picture()
+    array = noise()
     editor = sdk.Editor(model, array, "a cat")
     before = editor.drag(DRAG, **FAST)
     with pytest.raises(AttributeError):
@@ -31,13 +28,13 @@ def test_neither_prompt_nor_picture_of_an_editor_can_be_changed(model):
         editor.picture[0, 0] = 0
     array[:] = 0  # the caller's own
     assert editor.prompt == "a cat"
-    assert np.array_equal(editor.picture, picture())
+    assert np.array_equal(editor.picture, noise())
     assert np.array_equal(np.array(editor.drag(DRAG, **FAST).image), np.array(before.image))
 
 
 def keys(model, *, rgb=None, prompt="a cat", frame=None, strength=0.7, **settings):
     """Keys of all that one edit prepares."""
-    rgb = picture() if rgb is None else rgb
+    rgb = noise() if rgb is None else rgb
     found = Prepared(rgb, prompt)
     resolved = sdk.Settings(**{**FAST, "strength": strength, **settings}).resolve()
     frame = frame or Frame.of(*rgb.shape[:2])
@@ -71,8 +68,8 @@ LATER = {"lora", "stored", "inverted"}
     ("change", "changed"),
     [
         ({}, set()),
-        ({"rgb": picture(1)}, {"latents", *LATER}),
-        ({"rgb": picture().reshape(93, 70, 3)}, {"latents", *LATER}),
+        ({"rgb": noise(seed=1)}, {"latents", *LATER}),
+        ({"rgb": noise().reshape(93, 70, 3)}, {"latents", *LATER}),
         ({"prompt": "a dog"}, {"text", *LATER}),
         ({"frame": Frame.of(70, 93, pixels=64 * 64)}, {"latents", *LATER}),
         ({"frame": Frame.of(70, 93, box=(0, 0, 64, 64))}, {"latents", *LATER}),
@@ -114,11 +111,11 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first(model, monkeyp
     encode = model.encode_image
     monkeypatch.setattr(model, "encode_image", lambda image: calls.append(1) or encode(image))
     frames = [Frame.of(70, 93, box=(0, 0, 64, right)) for right in (64, 72, 80)]
-    prepared = Prepared(picture(), "a cat")
+    prepared = Prepared(noise(), "a cat")
     sizes = [module._bytes(prepared.latents(model, frame)) for frame in frames]
     assert len(calls) == 3
     monkeypatch.setattr(module, "MEMORY", sum(sizes[1:]))
-    prepared = Prepared(picture(), "a cat")
+    prepared = Prepared(noise(), "a cat")
     first = prepared.latents(model, frames[0])
     prepared.latents(model, frames[1])
     prepared.latents(model, frames[2])  # the first has to go
@@ -129,8 +126,8 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first(model, monkeyp
     assert torch.equal(prepared.latents(model, frames[0]).mean, first.mean)
     assert len(calls) == 1
     monkeypatch.setattr(module, "MEMORY", 0)
-    editor = sdk.Editor(model, picture())
+    editor = sdk.Editor(model, noise())
     assert np.array_equal(
-        np.array(editor.drag(DRAG, **FAST).image), np.array(sdk.Editor(model, picture()).drag(DRAG, **FAST).image)
+        np.array(editor.drag(DRAG, **FAST).image), np.array(sdk.Editor(model, noise()).drag(DRAG, **FAST).image)
     )
     assert len(editor._prepared._kept) == 1

@@ -13,14 +13,16 @@ from dragtext.sdk.drag import LOOPS
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
 from dragtext.sdk.picture.composing import compose
 from dragtext.sdk.picture.frame import Frame, box_around
+from dragtext.sdk.picture.placement import place
 from dragtext.sdk.picture.reading import LoadedImage
 from dragtext.sdk.request import Drag
 from PIL import Image
 
+from .helpers import noise
 from .tiny import tiny_model, write_diffusers_folder
 
 DRAG = [((20, 20), (60, 50))]
-FAST = {"lora_steps": 0, "inference_steps": 8}
+FAST = {"lora_steps": 0, "inference_steps": 4}
 SHORT = {
     "dragdiffusion": {"steps": 3},
     "dragnoise": {"steps": 3},
@@ -29,13 +31,9 @@ SHORT = {
 }
 
 
-def picture(height=70, width=93):
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 @pytest.fixture(scope="module")
 def results(model):
-    editor = sdk.Editor(model, picture(), "a cat")
+    editor = sdk.Editor(model, noise(), "a cat")
     return {method: editor.drag(DRAG, method=method, **FAST, **SHORT[method]) for method in LOOPS}
 
 
@@ -50,8 +48,8 @@ def test_v_0_is_the_plain_reconstruction_and_v_1_the_result(results, method, mod
     assert np.array_equal(np.array(result.at(1)), np.array(result.image))
     frame = Frame.of(70, 93)
     text = model.encode_text("a cat").embedding
-    times = TimeGrid.of(result.settings.strength, 8)
-    *_, latent = invert(model, times, model.encode_image(frame.image_to_model(picture())).mean, text)
+    times = TimeGrid.of(result.settings.strength, 4)
+    *_, latent = invert(model, times, model.encode_image(frame.image_to_model(noise())).mean, text)
     with torch.no_grad():
         for timestep in times.timesteps:
             latent = ddim_step(model, times, model.predict(latent, timestep, text), latent, timestep)
@@ -112,12 +110,12 @@ def test_a_saved_result_renders_the_same_again(results, method, model, tmp_path)
 
 
 def test_a_saved_result_keeps_lora_alpha_mask_and_crop(model, tmp_path):
-    rgba = np.dstack([picture(200, 220), picture(200, 220)[..., 0]])
+    rgba = np.dstack([noise(200, 220), noise(200, 220)[..., 0]])
     mask = np.zeros((200, 220), np.uint8)
     mask[30:90, 30:90] = 1
     editor = sdk.Editor(model, rgba, "a cat")
     result = editor.drag(
-        [((40, 40), (70, 60))], mask=mask, crop="auto", lora_steps=2, inference_steps=8, method="dragdiffusion", steps=2
+        [((40, 40), (70, 60))], mask=mask, crop="auto", lora_steps=2, inference_steps=4, method="dragdiffusion", steps=2
     )
     again = sdk.open_result(result.save_state(tmp_path / "state.safetensors"), model)
     assert again.at(1).mode == "RGBA"
@@ -125,8 +123,9 @@ def test_a_saved_result_keeps_lora_alpha_mask_and_crop(model, tmp_path):
 
 
 def test_a_saved_result_opens_in_another_process(tmp_path):
+    """Which takes the same files for the same model: its fingerprint depends on nothing of a process."""
     folder = write_diffusers_folder(tmp_path / "tiny")
-    result = sdk.edit(picture(), DRAG, model=folder, method="gooddrag", **FAST, **SHORT["gooddrag"])
+    result = sdk.edit(noise(), DRAG, model=folder, method="gooddrag", **FAST, **SHORT["gooddrag"])
     state = result.save_state(tmp_path / "state.safetensors")
     script = "import sys; from dragtext import sdk; sdk.open_result(sys.argv[1], sys.argv[2]).at(1).save(sys.argv[3])"
     out = tmp_path / "out.png"
@@ -159,7 +158,7 @@ def test_a_foreign_or_damaged_state_is_refused(results, model, tmp_path):
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("resolution", [None, 64, 160])
 def test_crop_keeps_every_byte_outside_its_box(model, masked, resolution):
-    image = picture(301, 407)
+    image = noise(301, 407)
     drags = [((200, 150), (230, 160))]
     mask = None
     if masked:
@@ -185,7 +184,7 @@ def test_crop_keeps_every_byte_outside_its_box(model, masked, resolution):
 
 
 def test_a_crop_enlarged_to_the_pictures_own_size_is_still_pasted_back(model):
-    image = picture(256, 256)
+    image = noise(256, 256)
     result = sdk.Editor(model, image).drag(
         [((100, 100), (140, 100))], crop="auto", resolution=256, method="dragdiffusion", steps=1, **FAST
     )
@@ -196,7 +195,7 @@ def test_a_mask_that_no_latent_cell_sees_is_refused(model):
     mask = np.zeros((70, 93), np.uint8)
     mask[21:23, 21:23] = 1
     with pytest.raises(sdk.InputError, match="too small"):
-        sdk.Editor(model, picture()).drag([((21, 21), (60, 50))], mask=mask, **FAST)
+        sdk.Editor(model, noise()).drag([((21, 21), (60, 50))], mask=mask, **FAST)
 
 
 def test_the_seam_of_a_crop_is_soft(model):
@@ -211,7 +210,7 @@ def test_the_seam_of_a_crop_is_soft(model):
 
 
 def test_resolution_scales_the_work_and_gives_back_the_size(model):
-    image = picture(120, 250)
+    image = noise(120, 250)
     result = sdk.Editor(model, image).drag([((60, 60), (120, 60))], resolution=96, method="gooddrag",
                                            **FAST, **SHORT["gooddrag"])  # fmt: skip
     assert result.image.size == (250, 120)
@@ -220,16 +219,16 @@ def test_resolution_scales_the_work_and_gives_back_the_size(model):
     assert cols / rows == pytest.approx(250 / 120, rel=0.15)
 
 
-def test_a_large_picture_is_scaled_to_the_model_with_a_warning(model, caplog):
-    image = np.zeros((1100, 1200, 3), np.uint8)
-    editor = sdk.Editor(model, image)
-    drags = (Drag((100, 100), (300, 300)),)
-    frame = editor.frame(sdk.Settings().resolve(), drags, None)
-    assert "crop" in caplog.text
-    assert frame.work[0] * frame.work[1] == pytest.approx(model.native_resolution**2, rel=0.3)
-    caplog.clear()
-    editor.frame(sdk.Settings(crop="auto").resolve(), drags, None)
-    assert not caplog.text
+def test_a_large_picture_is_scaled_to_the_model_with_a_note(model):
+    def placed(**settings):
+        drags = (Drag((100, 100), (300, 300)),)
+        asked = sdk.Settings(**settings).resolve()
+        return place((1100, 1200), asked, drags, None, model.native_resolution, model.size_multiple)
+
+    whole = placed()
+    assert any("crop" in note for note in whole.notes)
+    assert whole.frame.work[0] * whole.frame.work[1] == pytest.approx(model.native_resolution**2, rel=0.3)
+    assert not placed(crop="auto").notes
 
 
 def test_points_survive_crop_and_scale():

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from dragtext import sdk
 
-resource = pytest.importorskip("resource", reason="Windows has no limit on a file's size")
+from .helpers import full_disk, noise
 
 FAST = {"method": "dragdiffusion", "steps": 1, "lora_steps": 0, "inference_steps": 4}
 
 
 @pytest.fixture(scope="module")
 def result(model):
-    picture = np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8)
+    picture = noise()
     return sdk.Editor(model, picture).drag([((20, 20), (60, 50))], **FAST, trace=True)
-
-
-@contextmanager
-def full_disk(left=1000):
-    """No file may grow beyond `left` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (left, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 WRITERS = {

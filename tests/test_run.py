@@ -14,11 +14,6 @@ FAST = {"method": "dragdiffusion", "steps": 3, "lora_steps": 2, "lora_batch": 1,
 DRAG = [((20, 20), (60, 50))]
 
 
-@pytest.fixture
-def editor(model):
-    return sdk.Editor(model, np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8), "a cat")
-
-
 def is_free(model):
     return not any(module._forward_hooks or module._forward_pre_hooks for module in model.unet.modules())
 

@@ -15,6 +15,8 @@ from dragtext.sdk.picture.placement import place
 from dragtext.sdk.request import make_drags
 from dragtext.sdk.settings import make_settings
 
+from .helpers import noise
+
 FAST = {"method": "dragdiffusion", "steps": 2, "lora_steps": 0, "inference_steps": 4}
 PHOTO = (3000, 4000)
 
@@ -75,7 +77,7 @@ def test_a_lower_reach_distance_allows_it():
 
 
 def test_the_editor_drags_it_or_says_no(model, caplog):
-    editor = sdk.Editor(model, np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8))
+    editor = sdk.Editor(model, noise())
     phases = []
     with pytest.raises(sdk.InputError, match="nothing would be dragged"):
         editor.drag([((20, 20), (22, 20))], **FAST, on_progress=phases.append)
@@ -89,7 +91,7 @@ def test_the_editor_drags_it_or_says_no(model, caplog):
 
 
 def test_a_short_drag_in_a_crop_is_dragged(model):
-    image = np.random.default_rng(0).integers(0, 256, (1100, 1000, 3), dtype=np.uint8)
+    image = noise(1100, 1000)
     result = sdk.Editor(model, image).drag([((500, 500), (506, 500))], **{**FAST, "reach_distance": 1.0})
     assert result.steps == 2
     assert result.settings.crop == "auto"
@@ -109,7 +111,7 @@ def test_no_step_is_no_success(method, model, monkeypatch):
 
 def test_freedrag_needs_only_a_way_to_go(model):
     """It asks whether a point has arrived after a round of updates."""
-    picture = np.random.default_rng(0).integers(0, 256, (70, 93, 3), dtype=np.uint8)
+    picture = noise()
     result = sdk.Editor(model, picture).drag([((20, 20), (22, 20))], **{**FAST, "method": "freedrag"})
     assert result.steps > 0
     assert not torch.equal(result.latent_before, result.latent_after)

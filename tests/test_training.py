@@ -236,8 +236,10 @@ def test_half_norms_are_gone_afterwards(training):
 def test_a_few_steps_of_everything(training, tmp_path, monkeypatch, capsys):
     """The whole script on a handful of scenes: it ends with a model that loads."""
     monkeypatch.setattr(training, "UNSEEN", 2)
+    monkeypatch.setattr("autoencoder._UNSEEN", 2)
     asked = ["--work", tmp_path / "work", "--export", tmp_path / "model", "--device", "cpu", "--precision", "float32"]
     asked += ["--whole", 6, "--close", 6, "--vae-steps", 2, "--vae-batch", 1, "--unet-steps", 2, "--batch", 2]
+    asked += ["--widths", 64, 64, 64, 64]
     monkeypatch.setattr(sys, "argv", ["train_embedded.py", *map(str, asked)])
     training.main()
     report = json.loads((tmp_path / "work" / "unet.json").read_text())

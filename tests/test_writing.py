@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from dragtext import sdk
@@ -16,18 +15,9 @@ from dragtext.sdk.result import Trace
 from PIL import Image
 from safetensors.torch import save_file
 
-resource = pytest.importorskip("resource", reason="Windows has no limit on a file's size")
+from .helpers import full_disk, noise
 
-NOISE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def full_disk():
-    """No file can grow beyond 4 kB; the same errors as on a full disk, without one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+NOISE = noise(128, 128)
 
 
 PICTURE = Image.fromarray(NOISE)
@@ -45,10 +35,10 @@ WRITERS = {
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path, full_disk):
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, tmp_path):
     path = tmp_path / name
     path.write_text("of yesterday")
-    with pytest.raises(sdk.InputError, match=r"cannot be written \(File too large\)") as caught:
+    with full_disk(4096), pytest.raises(sdk.InputError, match=r"cannot be written \(File too large\)") as caught:
         WRITERS[name](path)
     assert str(path) in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == [name]

@@ -6,8 +6,10 @@ code reads from a real model is there. Equal arguments give equal weights.
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,12 @@ def tiny_model(
     clip_vocabulary: use CLIP's 49408 words, as single files need, instead of a small vocabulary made here.
     width: channels of the U-Net.
     """
-    unet, vae, text = _networks(seed, version, clip_vocabulary, width)
+    unet, vae, text = copy.deepcopy(_networks(seed, version, clip_vocabulary, width))
     return DiffusersModel(
         unet,
         vae,
         text,
-        _tokenizer(version, clip_vocabulary),
+        copy.copy(_tokenizer(version, clip_vocabulary)),
         alphas_cumprod=scaled_linear_alphas(),
         prediction_type=prediction_type,
         name=name,
@@ -120,6 +122,7 @@ def open_clip_weights(text: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in out.items()}
 
 
+@lru_cache(maxsize=16)  # initialising takes longer than copying
 def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -181,6 +184,7 @@ def _rescale(unet: nn.Module, vae: nn.Module) -> None:
     unet.conv_out.weight *= 0.8 / unet(latent, 500, encoder_hidden_states=text).sample.std()
 
 
+@lru_cache
 def _tokenizer(version: int, clip_vocabulary: bool) -> Any:
     from transformers import CLIPTokenizer
 

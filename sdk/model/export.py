@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,18 +218,19 @@ def _clip_embedding(tokenizer: Any, own: Tensor) -> Tensor:
     for word, row in sorted(known.items(), key=lambda item: len(item[0])):
         if word not in words and word.endswith("</w>") and word.isascii():
             pieces |= dict.fromkeys(spell.tokenize(word.removesuffix("</w>")), row)
-    table = torch.empty(len(words), own.shape[1])
-    for word, row in words.items():
+    meant: list[list[int]] = []  # per word of CLIP's, in the order of its numbers
+    for word in words:
         found = known.get(word, pieces.get(word))
         if word in pieces and len(word) > 1 and not word.endswith("</w>"):
             found = pieces[word]  # the model's own beginnings of words are steps on the way to them and mean nothing
         if found is not None:
-            table[row] = own[found]
+            meant.append([found])
         else:
             letters = list(word.removesuffix("</w>"))
             letters[-1] += "</w>" if word.endswith("</w>") else ""
-            table[row] = own[[known[letter] for letter in letters]].mean(0)
-    return table
+            meant.append([known[letter] for letter in letters])
+    starts = torch.tensor([0, *accumulate(map(len, meant[:-1]))])
+    return torch.nn.functional.embedding_bag(torch.tensor(list(chain(*meant))), own.float(), starts, mode="mean")
 
 
 def describe(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from dragtext.sdk.model.load import load_model
 
 
@@ -36,7 +35,6 @@ def reference() -> Path:
 
 @pytest.fixture(scope="session")
 def model(reference):
-    torch.set_num_threads(1)  # as the reference was made; a model this small gains nothing from more
     return load_model(reference / "model", device="cpu", dtype="float32")
 
 
