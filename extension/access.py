@@ -53,6 +53,11 @@ def page_of(headers: Mapping[str, str]) -> str:
     return page
 
 
+def forwarded_host(headers: Mapping[str, str]) -> str:
+    """What a proxy says that the browser asked for: of several, the one that was asked first; "" without one."""
+    return headers.get("x-forwarded-host", "").partition(",")[0].strip()
+
+
 def _from_elsewhere(headers: Mapping[str, str], proxied: bool) -> bool:
     """Browsers say where a request comes from ("none": typed or a bookmark); scripts send neither header."""
     site = headers.get("sec-fetch-site")
@@ -63,7 +68,7 @@ def _from_elsewhere(headers: Mapping[str, str], proxied: bool) -> bool:
         return False
     hosts = [headers.get("host")]
     if proxied:
-        hosts.append(headers.get("x-forwarded-host", "").partition(",")[0].strip() or None)
+        hosts.append(forwarded_host(headers) or None)
     return urlsplit(origin).netloc not in hosts
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from .access import forwarded_host
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -64,7 +66,7 @@ class Doors:
             return True
         host = headers.get("host", "")
         if self.proxied:
-            host = headers.get("x-forwarded-host", "").partition(",")[0].strip() or host
+            host = forwarded_host(headers) or host
         name = host.lower().rpartition(":")[0] if re.search(r":\d+$", host) else host.lower()
         return name.strip("[]") in self.names or _is_address(name.strip("[]"))
 

@@ -6,7 +6,7 @@ from dataclasses import is_dataclass, replace
 
 import numpy as np
 
-from ..sdk.errors import InputError
+from ..sdk.errors import InputError, one_line
 from ..sdk.picture.frame import Frame
 from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
 from ..sdk.request import Request
@@ -58,11 +58,7 @@ def check_count(drags: int) -> None:
 
 def sentence(text: object) -> str:
     """One line of bounded length that every encoding of the web can carry."""
-    line = " ".join(str(text).split()).encode("utf-8", "replace").decode()
-    if len(line) <= LONGEST_SENTENCE:
-        return line
-    half = LONGEST_SENTENCE // 2
-    return f"{line[:half]} ... {line[-half + 5 :]}"
+    return one_line(str(text), LONGEST_SENTENCE).encode("utf-8", "replace").decode()
 
 
 def bytes_of(*things: object) -> int:

@@ -23,7 +23,7 @@ from .model.load import load_model
 from .model.memory import memory_errors
 from .model.recommended import for_kind
 from .picture.frame import Frame
-from .picture.masks import load_regions, mask_to_uri, read_mask
+from .picture.masks import load_regions, mask_to_uri, read_limits
 from .picture.placement import Placement, place
 from .picture.reading import load_image
 from .picture.segmentation import mask_around
@@ -98,7 +98,7 @@ class Editor:
             source_points and target_points, two lists of equal length.
         mask: HxW, path, PIL image or bytes, see `load_mask`; what is brighter than the middle may change, everything
             else comes back byte for byte (but for a soft seam of a few pixels; see `Settings.composite`). None lets
-            everything change.
+            everything change, and so does one that is white all over.
         region: what the drags carry, in the same forms, or a list of these with one per drag. Where only this is given,
             the mask follows from it. Left out, edits with a start look for it (`EditResult.region`).
         settings, overrides: a `Settings`, and single settings by name that override it (`steps=40`).
@@ -148,7 +148,7 @@ class Editor:
         asked = make_settings(overrides, settings)
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
-        painted, notes = (None, ()) if mask is None else read_mask(mask, size)
+        painted, notes = read_limits(mask, size)
         given = load_regions(region, size)
         asked, taken = self._with_recommended(asked, pairs)
         self._check_steps(asked)
@@ -191,7 +191,7 @@ class Editor:
         pairs = make_drags(drags)
         size = self._loaded.rgb.shape[:2]
         Frame.of(*size).check_points(pairs)
-        painted = None if mask is None else read_mask(mask, size)[0]
+        painted, _ = read_limits(mask, size)
         regions = choose_regions(self._loaded.visible, pairs, painted, load_regions(region, size))
         return Image.fromarray(warp_picture(self._loaded.visible, regions.moves).picture)
 
@@ -222,10 +222,6 @@ class Editor:
     def fingerprint(self) -> str:
         """Changes with the picture, the prompt and the model."""
         return cache.make_key(self._prepared.fingerprint(self.model), self._loaded.fingerprint)
-
-    def frame(self, settings: Settings, drags: Sequence[Drag], mask: np.ndarray | None) -> Frame:
-        """What part of the picture is worked on, and at what size."""
-        return self._place(settings, drags, mask).frame
 
     def _check_steps(self, asked: Settings) -> None:
         """Say, before any work, what of the drag's method and steps cannot be."""

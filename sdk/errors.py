@@ -5,12 +5,12 @@ from __future__ import annotations
 LONGEST = 600
 
 
-def one_line(text: str) -> str:
-    """The text on one line of at most LONGEST characters: what is long is cut in the middle, where no advice stands."""
-    text = " ".join(text[: 4 * LONGEST].split() + text[4 * LONGEST :][-LONGEST:].split())
-    if len(text) <= LONGEST:
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """The text on one line of at most `longest` characters; it is cut in the middle, where no advice stands."""
+    text = " ".join(text[: 4 * longest].split() + text[4 * longest :][-longest:].split())
+    if len(text) <= longest:
         return text
-    half = (LONGEST - len(" ... ")) // 2
+    half = (longest - len(" ... ")) // 2
     return f"{text[:half]} ... {text[-half:]}"
 
 

@@ -32,7 +32,7 @@ class Prepared:
 
     def __init__(self, picture: np.ndarray, prompt: str) -> None:
         self._picture, self._prompt = picture, prompt
-        self._digest = cache.make_key(picture.shape, picture.tobytes())
+        self._digest = _digest(picture)
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     def fingerprint(self, model: DiffusionModel) -> str:
@@ -45,14 +45,9 @@ class Prepared:
         found = self._recall(key)
         return self._keep(key, model.encode_text(self._prompt)) if found is None else found
 
-    def latents(self, model: DiffusionModel, frame: Frame, picture: np.ndarray | None = None) -> LatentDistribution:
-        """What the autoencoder makes of the part of the picture in `frame`, or of another picture, like this one."""
-        key = self._key("latents", model, str(model.device), self._digest_of(picture), frame)
-        found = self._recall(key)
-        if found is None:
-            image = frame.image_to_model(self._picture if picture is None else picture).to(model.device)
-            found = self._keep(key, model.encode_image(image))
-        return found
+    def latents(self, model: DiffusionModel, frame: Frame) -> LatentDistribution:
+        """What the autoencoder makes of the part of the picture in `frame`."""
+        return self._latents(model, frame, self._picture, self._digest)
 
     def identity(
         self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings
@@ -93,10 +88,12 @@ class Prepared:
         picture: another one, like this, that begins an edit; prompt and LoRA stay this picture's.
         """
         identity_key = self._identity_key(model, frame, settings)
-        key = self._key("inverted", str(model.device), times, identity_key, self._digest_of(picture))
+        # Hashing a picture takes longer than anything else here that is done again for every edit.
+        begun, digest = (self._picture, self._digest) if picture is None else (picture, _digest(picture))
+        key = self._key("inverted", str(model.device), times, identity_key, digest)
         inverted = self._recall(key)
         if inverted is None:
-            text, latents = self.text(model), self.latents(model, frame, picture)
+            text, latents = self.text(model), self._latents(model, frame, begun, digest)
             with closing(invert(model, times, latents.mean, text.embedding)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent
@@ -105,8 +102,12 @@ class Prepared:
             self._keep(key, inverted)
         return inverted
 
-    def _digest_of(self, picture: np.ndarray | None) -> str:
-        return self._digest if picture is None else cache.make_key(picture.shape, picture.tobytes())
+    def _latents(self, model: DiffusionModel, frame: Frame, picture: np.ndarray, digest: str) -> LatentDistribution:
+        key = self._key("latents", model, str(model.device), digest, frame)
+        found = self._recall(key)
+        if found is None:
+            found = self._keep(key, model.encode_image(frame.image_to_model(picture).to(model.device)))
+        return found
 
     def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings) -> str:
         training: tuple = ()
@@ -140,6 +141,10 @@ class Prepared:
                 break
             excess -= _bytes(self._kept.pop(old))
         return value
+
+
+def _digest(picture: np.ndarray) -> str:
+    return cache.make_key(picture.shape, picture.tobytes())
 
 
 def _bytes(value: Any) -> int:

@@ -17,6 +17,7 @@ from .layout import original_layout
 from .leftovers import check_layers, without_attributes, without_leftovers
 from .preparation import frozen, gradients_allowed
 from .webui import (
+    SUPPORTED,
     WebUI,
     active_networks,
     file_version,
@@ -26,7 +27,6 @@ from .webui import (
     text_embedding,
 )
 
-SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 HALF_FLOATS = (torch.float16, torch.bfloat16)
 # What is called on the model itself; tiled diffusion replaces some of it in the instance.
 ENTRIES = ("apply_model", "encode_first_stage", "decode_first_stage")
@@ -120,7 +120,6 @@ class A1111(WebUI):
     """`modules` of A1111 1.10 and what is like it."""
 
     name = "AUTOMATIC1111 WebUI"
-    _lent: Any = None
 
     @contextmanager
     def lend(self, prompt: str, strength: float) -> Iterator[DiffusionModel]:
@@ -135,34 +134,31 @@ class A1111(WebUI):
             check_layers(sd_model.model.diffusion_model)
             stack.enter_context(_plain_model(sd_model))
             text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
-            self._lent = sd_model
-            try:
-                model = LdmModel(
-                    sd_model,
-                    device=devices.device,
-                    dtype=devices.dtype_unet,
-                    vae_dtype=devices.dtype_vae,
-                    autocast=devices.autocast,
-                    without_autocast=devices.without_autocast,
-                    fingerprint=_fingerprint(sd_model, text),
-                    name=Path(sd_model.sd_checkpoint_info.filename).stem,
-                    text=text,
-                )
-                model.recommended = read_recommended(Path(sd_model.sd_checkpoint_info.filename))
-                yield model
-            finally:
-                self._lent = None
+            stack.enter_context(self._lending(sd_model))
+            model = LdmModel(
+                sd_model,
+                device=devices.device,
+                dtype=devices.dtype_unet,
+                vae_dtype=devices.dtype_vae,
+                autocast=devices.autocast,
+                without_autocast=devices.without_autocast,
+                fingerprint=_fingerprint(sd_model, text),
+                name=Path(sd_model.sd_checkpoint_info.filename).stem,
+                text=text,
+            )
+            model.recommended = read_recommended(Path(sd_model.sd_checkpoint_info.filename))
+            yield model
 
     def check(self) -> None:
         from modules import devices
-        from modules.sd_models import model_data
 
-        if self._lent is None:
-            return
-        if model_data.sd_model is not self._lent:
-            raise ModelError("The checkpoint was changed while the edit ran; start the edit again.")
+        super().check()
         # "Unload checkpoint" does not wait for the queue.
-        if not self._lent.lowvram and next(self._lent.model.parameters()).device.type != devices.device.type:
+        if (
+            self._lent is not None
+            and not self._lent.lowvram
+            and next(self._lent.model.parameters()).device.type != devices.device.type
+        ):
             raise ModelError("The checkpoint was unloaded while the edit ran; start the edit again.")
 
 

@@ -19,6 +19,7 @@ from .layout import original_layout
 from .leftovers import check_layers, without_leftovers
 from .preparation import frozen, gradients_allowed, normal_tensors, own_randomness, residuals_kept, swapped
 from .webui import (
+    SUPPORTED,
     WebUI,
     active_networks,
     file_version,
@@ -29,7 +30,6 @@ from .webui import (
 )
 
 T = TypeVar("T")
-SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 LOG_VARIANCES = (-30.0, 20.0)  # the posterior's, as all autoencoders of Stable Diffusion clamp them
 GRAPH_FACTOR = 4  # memory of a forward with its graph over that of one without, generously
 
@@ -135,7 +135,6 @@ class Forge(WebUI):
     """Forge (June 2025) and descendants that kept its `backend`."""
 
     name = "Forge"
-    _lent: Any = None
 
     def call(self, function: Callable[[], T]) -> T:
         from modules_forge import main_thread
@@ -186,25 +185,16 @@ class Forge(WebUI):
                 thaw.enter_context(frozen(module))
 
             stack.callback(memory_management.soft_empty_cache)
-            self._lent = engine
-            try:
-                model = ForgeModel(
-                    engine,
-                    load=load,
-                    fingerprint=_fingerprint(engine, patcher, text),
-                    name=Path(engine.filename).stem,
-                    text=text,
-                )
-                model.recommended = read_recommended(Path(engine.filename))
-                yield model
-            finally:
-                self._lent = None
-
-    def check(self) -> None:
-        from modules.sd_models import model_data
-
-        if self._lent is not None and model_data.sd_model is not self._lent:
-            raise ModelError("The checkpoint was changed while the edit ran; start the edit again.")
+            stack.enter_context(self._lending(engine))
+            model = ForgeModel(
+                engine,
+                load=load,
+                fingerprint=_fingerprint(engine, patcher, text),
+                name=Path(engine.filename).stem,
+                text=text,
+            )
+            model.recommended = read_recommended(Path(engine.filename))
+            yield model
 
 
 def check_supported(engine: Any) -> None:

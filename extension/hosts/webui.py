@@ -11,18 +11,36 @@ from typing import Any
 
 from PIL import Image
 
-from ...sdk.errors import InputError
+from ...sdk.errors import InputError, ModelError
 from ...sdk.model.base import PredictionType, TextEmbedding
 from ..options import BY_NAME, PREFIX
 from .base import Accounts, Host, Notice
 
 STEPS = 50  # of a whole denoise; the hosts' `[from:to:when]` is read on this scale
 CHUNK = 77
+SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 
 
 class WebUI(Host):
     """Subclasses lend the model; the rest is here. The host's modules are imported when they are needed, never before
     the host has finished its own start."""
+
+    _lent: Any = None  # the host's model, while an edit works on it
+
+    @contextmanager
+    def _lending(self, model: Any) -> Iterator[None]:
+        """For subclasses: `check` looks whether this is still the host's model."""
+        self._lent = model
+        try:
+            yield
+        finally:
+            self._lent = None
+
+    def check(self) -> None:
+        from modules.sd_models import model_data
+
+        if self._lent is not None and model_data.sd_model is not self._lent:
+            raise ModelError("The checkpoint was changed while the edit ran; start the edit again.")
 
     @property
     def has_public_api(self) -> bool:  # type: ignore[override]

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from .drawing import draw_toy
-from .figures import COLOURS, FIGURES, GROUPS
-from .scenes import Toy
+from .figures import COLOURS, FIGURES
+from .scenes import Toy, draw_pose, draw_shifts
 
 SIDE = 24  # toys are compared at this size, fitted into a square
 POSES = 40  # drawings of each figure, at random poses of the world's range
@@ -45,17 +45,14 @@ def all_drawings() -> Drawings:
     patches, names = [], []
     for figure in FIGURES:
         for _ in range(POSES):
-            shifts = rng.uniform(-1, 1, (GROUPS, 2)) * (0.12, 0.2)
-            shifts[0] = 0
             toy = Toy(
                 figure,
                 "red",
                 "small",
                 (_CANVAS / 2, _CANVAS / 2),
                 radius=_RADIUS,
-                angle=float(rng.uniform(-0.45, 0.45)),
-                aspect=float(np.exp(rng.uniform(-0.3, 0.3))),
-                shifts=tuple((float(du), float(dv)) for du, dv in shifts),
+                shifts=draw_shifts(rng),
+                **draw_pose(rng),
             )
             for colour in COLOURS:
                 canvas = np.full((_CANVAS, _CANVAS, 3), _PLAIN, np.float32)

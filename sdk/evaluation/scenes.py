@@ -15,6 +15,9 @@ from .figures import COLOURS, FIGURES, GROUNDS, GROUPS, MOVABLE, SIZES
 FIRST_UNSEEN_SEED = 2_000_000  # no training sees a scene from here on
 CLOSE_SIZE = 128  # side of a close scene, pixels
 CLOSE_FROM = 1_000_000
+# How toys stand, drawn evenly between minus and plus of these: shifts of a group of parts (radii), angle (radians),
+# logarithm of the aspect.
+SHIFT, TILT, STRETCH = (0.12, 0.2), 0.45, 0.3
 _GAP = 8  # two toys may come so much nearer to each other than their reaches, pixels
 
 
@@ -119,15 +122,25 @@ def make_close_scene(seed: int) -> Scene:
 
 def _draw_toy(rng: np.random.Generator, sizes: tuple[str, ...]) -> Toy:
     figure, colour, size = (table[rng.integers(len(table))] for table in (tuple(FIGURES), tuple(COLOURS), sizes))
-    shifts = rng.uniform(-1, 1, (GROUPS, 2)) * (0.12, 0.2)
-    shifts[0] = 0
+    shifts = draw_shifts(rng)
     return Toy(
         figure,
         colour,
         size,
         centre=(0.0, 0.0),
         radius=float(rng.uniform(*SIZES[size])),
-        angle=float(rng.uniform(-0.45, 0.45)),
-        aspect=float(np.exp(rng.uniform(-0.3, 0.3))),
-        shifts=tuple((float(du), float(dv)) for du, dv in shifts),
+        shifts=shifts,
+        **draw_pose(rng),
     )
+
+
+def draw_shifts(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    """Of a toy's groups of parts; the first, which is the body, stays."""
+    shifts = rng.uniform(-1, 1, (GROUPS, 2)) * SHIFT
+    shifts[0] = 0
+    return tuple((float(du), float(dv)) for du, dv in shifts)
+
+
+def draw_pose(rng: np.random.Generator) -> dict[str, float]:
+    """Angle and aspect of a toy."""
+    return {"angle": float(rng.uniform(-TILT, TILT)), "aspect": float(np.exp(rng.uniform(-STRETCH, STRETCH)))}

@@ -10,11 +10,13 @@ import numpy as np
 
 from .drawing import draw_scene, toy_mask
 from .figures import movable_parts
-from .scenes import FIRST_UNSEEN_SEED, Scene, Toy, make_scene
+from .scenes import FIRST_UNSEEN_SEED, SHIFT, TILT, Scene, Toy, make_scene
 
 KINDS = ("move", "part", "rotate", "stretch")
 FIRST_TASK_SEED = FIRST_UNSEEN_SEED + 10_000
 SHORTEST, LONGEST = 30.0, 80.0  # way of a whole figure, pixels
+_LEAST_SHIFT = 0.08  # of a part, radii
+_MOST_TURN = 0.7  # radians; turns begin where the world's tilts end, and may leave their range
 _STRETCH = 1.3  # a stretch ends at this aspect, or at its inverse
 _ROOM = 25  # width of the brush that widens the way to the mask, pixels
 _INWARD, _INWARD_STRETCH = 0.2, 0.05  # handles near the outline lie so much of the way towards the middle
@@ -108,7 +110,8 @@ def _moved(toy: Toy, rng: np.random.Generator, size: int) -> Change:
 def _shifted(toy: Toy, rng: np.random.Generator, size: int) -> Change:
     """The movable part goes to the other side of its middle, within the world's range."""
     was = toy.shifts[1]
-    goal = (float(rng.uniform(-0.12, 0.12)), float(-np.sign(was[1]) * rng.uniform(0.08, 0.2)))
+    across, along = SHIFT
+    goal = (float(rng.uniform(-across, across)), float(-np.sign(was[1]) * rng.uniform(_LEAST_SHIFT, along)))
 
     def at(share: float) -> Toy:
         now = (was[0] + share * (goal[0] - was[0]), was[1] + share * (goal[1] - was[1]))
@@ -118,7 +121,7 @@ def _shifted(toy: Toy, rng: np.random.Generator, size: int) -> Change:
 
 
 def _turned(toy: Toy, rng: np.random.Generator, size: int) -> Change:
-    turn = float(-np.sign(toy.angle or 1) * rng.uniform(0.45, 0.7))
+    turn = float(-np.sign(toy.angle or 1) * rng.uniform(TILT, _MOST_TURN))
     return lambda share: replace(toy, angle=toy.angle + share * turn)
 
 

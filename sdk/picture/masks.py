@@ -60,6 +60,16 @@ def read_mask(source: Any, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str
     return mask, notes
 
 
+def read_limits(source: Any, size: tuple[int, int]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """`read_mask` of an edit's mask, where one that lets everything change is none: it limits nothing."""
+    if source is None:
+        return None, ()
+    mask, notes = read_mask(source, size)
+    if mask.all():
+        return None, (*notes, "The mask lets everything change, so the edit is made as without one.")
+    return mask, notes
+
+
 def load_regions(source: Any, size: tuple[int, int]) -> list[np.ndarray]:
     """What the drags carry: none, one (H, W) bool for all of them, or one per drag, each read as a mask is."""
     if source is None:
