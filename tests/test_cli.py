@@ -160,9 +160,10 @@ def test_ctrl_c_keeps_the_best_so_far(picture, model_folder, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     seen = ""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while "dragging" not in seen and time.monotonic() < deadline:
         seen += process.stderr.read(1)
+    assert "dragging" in seen, seen
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)

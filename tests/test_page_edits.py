@@ -13,7 +13,8 @@ from dragtext.sdk.evaluation.tasks import drag_task
 from dragtext.sdk.picture.masks import load_mask, mask_to_uri
 from PIL import Image
 
-from .test_api import OTHER, PAGE, client, edit, encoded, file_of, refused, routes  # noqa: F401 (client: a fixture)
+from .helpers import encoded
+from .test_api import OTHER, PAGE, client, edit, in_base64, refused, routes  # noqa: F401 (client: a fixture)
 
 ROOT = "/dragtext/internal"
 MASK = np.zeros((64, 80), bool)
@@ -32,7 +33,7 @@ def get(client, path: str, page=PAGE, **more):  # noqa: F811
 
 def upload(client, image: Image.Image) -> str:  # noqa: F811
     kind = {**PAGE, "content-type": "image/png"}
-    return client.post(f"{ROOT}/pictures", content=file_of(image), headers=kind).json()["id"]
+    return client.post(f"{ROOT}/pictures", content=encoded(image), headers=kind).json()["id"]
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_too_many_streams_are_refused(client, monkeypatch):  # noqa: F811
 
 def test_what_an_edit_was_made_from(client):  # noqa: F811
     region = mask_to_uri(MASK)
-    body = edit(mask=encoded(Image.fromarray(MASK)), region=region)
+    body = edit(mask=in_base64(Image.fromarray(MASK)), region=region)
     made = post(client, "edits", body).json()
     state = get(client, f"edits/{made['id']}").json()
     client.jobs.pictures._kept.clear()

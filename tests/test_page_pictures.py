@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from .test_api import OTHER, PAGE, client, edit, encoded, file_of, refused  # noqa: F401 (a fixture)
+from .helpers import encoded
+from .test_api import OTHER, PAGE, client, edit, in_base64, refused  # noqa: F401 (a fixture)
 from .test_jobs import picture
 
 ROOT = "/dragtext/internal"
@@ -32,7 +33,7 @@ def with_text(**texts: str) -> bytes:
 
 
 def test_a_plain_picture_carries_nothing(client):  # noqa: F811
-    found = upload(client, file_of(picture()))
+    found = upload(client, encoded(picture()))
     assert {name: found[name] for name in ("width", "height", "request", "v", "prompt", "note")} == {
         "width": 80,
         "height": 64,
@@ -44,7 +45,7 @@ def test_a_plain_picture_carries_nothing(client):  # noqa: F811
 
 
 def test_a_result_carries_its_whole_request(client):  # noqa: F811
-    body = edit(mask=encoded(Image.fromarray(MASK)))
+    body = edit(mask=in_base64(Image.fromarray(MASK)))
     made = client.post(f"{ROOT}/edits", json=body, headers=PAGE).json()
     file = client.get(f"{ROOT}/edits/{made['id']}/image", headers=PAGE).content
     found = upload(client, file)
@@ -69,7 +70,7 @@ def test_a_result_carries_its_whole_request(client):  # noqa: F811
 
 
 def test_an_infotext_finds_the_mask_that_the_server_knows(client):  # noqa: F811
-    made = client.post(f"{ROOT}/edits", json=edit(mask=encoded(Image.fromarray(MASK))), headers=PAGE).json()
+    made = client.post(f"{ROOT}/edits", json=edit(mask=in_base64(Image.fromarray(MASK))), headers=PAGE).json()
     infotext = client.jobs.get(made["id"]).infotext
     assert upload(client, with_text(parameters=infotext))["request"]["mask"] is not None
     foreign = upload(client, with_text(parameters=infotext), OTHER)
@@ -109,10 +110,10 @@ def test_what_cannot_be_used_is_said_and_the_picture_taken(client, texts, words)
 
 
 def test_views_and_files(client):  # noqa: F811
-    photo = file_of(picture().resize((400, 320)), "JPEG")
+    photo = encoded(picture().resize((400, 320)), "JPEG")
     clear = picture().convert("RGBA")
     clear.putalpha(Image.fromarray(MASK))
-    for data, media, ending in ((photo, "image/jpeg", "jpg"), (file_of(clear), "image/png", "png")):
+    for data, media, ending in ((photo, "image/jpeg", "jpg"), (encoded(clear), "image/png", "png")):
         known = f"{ROOT}/pictures/{upload(client, data)['id']}"
         view = client.get(f"{known}/view", params={"side": "64"}, headers=PAGE)
         shown = Image.open(io.BytesIO(view.content))
