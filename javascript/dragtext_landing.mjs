@@ -1,6 +1,5 @@
 // The warped start as a picture, as sdk/drag/start.py makes it, quickly enough for every movement of the pointer:
-// pieces of
-// the picture drawn where they land, over a picture with what moves taken out. No work at import.
+// pieces of the picture drawn where they land, over a picture with what moves taken out. No work at import.
 //
 // Pictures are Int32Array of RGBA words, row by row; points are [x, y] pixels of them.
 
@@ -9,7 +8,7 @@ import { bentMap, deform, distances, distancesFrom, fetchMap, transformKind } fr
 export const CARRIED = 2; // what is carried reaches so many pixels beyond the region: outlines are half background
 const ROOM = 16; // pixels around where a region's outline goes
 const FARTHEST = 2 ** 30; // of places in a piece, with 16 bits after the point; where nothing lands is farther
-const OUTLINE = 300; // rows and columns whose ends are asked where they go
+const OUTLINE = 6000; // points of an outline that are asked where they go
 
 /**
  * What of a picture moves, cut out with a soft edge. region, root: bytes (root: or null) of the picture's size; scale:
@@ -23,8 +22,7 @@ export function cutOut(picture, width, height, region, root, scale = 1) {
   const part = new Uint8Array(wide * high);
   for (let y = 0; y < high; y++)
     part.set(region.subarray((top + y) * width + left, (top + y) * width + right), y * wide);
-  const share = distances(part, wide, high);
-  for (let n = 0; n < share.length; n++) share[n] = share[n] <= CARRIED * scale + 0.01 ? 255 : 0;
+  const share = grown(part, wide, high, CARRIED * scale);
   const outline = outlineOf(share, wide, high).map((value, n) => value + (n % 2 ? top : left));
   soften(share, wide, high);
   const pixels = new Int32Array(wide * high);
@@ -39,23 +37,39 @@ export function cutOut(picture, width, height, region, root, scale = 1) {
 }
 
 /**
- * Points (x, y, ...) of the outermost pixels that are on: in some rows the first and the last, in some columns, too.
+ * 255 where something is on within a radius, else 0, as Float32Array. By two pixels it is the form that OpenCV calls an
+ * ellipse, as in the SDK: the map's grid begins at the edge of what lands.
  */
+function grown(on, width, height, radius) {
+  const result = distances(on, width, height);
+  const whole = radius === 2;
+  const at = (x, y) => x >= 0 && y >= 0 && x < width && y < height && on[y * width + x] > 0;
+  const within = (x, y) => {
+    if (at(x, y - 2) || at(x, y + 2)) return true;
+    for (let v = -1; v <= 1; v++) for (let u = -2; u <= 2; u++) if (at(x + u, y + v)) return true;
+    return false;
+  };
+  for (let y = 0, n = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, n++) {
+      const unsure = whole && result[n] > 0 && result[n] < 3;
+      result[n] = (unsure ? within(x, y) : result[n] <= radius) ? 255 : 0;
+    }
+  }
+  return result;
+}
+
+/** Points (x, y, ...) that are on, beside one that is not. */
 function outlineOf(on, width, height) {
   const points = [];
-  const ends = (start, step, count, point) => {
-    let [first, last] = [-1, -1];
-    for (let n = 0; n < count; n++) {
-      if (!on[start + n * step]) continue;
-      if (first < 0) first = n;
-      last = n;
+  for (let y = 0, n = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, n++) {
+      if (!on[n]) continue;
+      const within = x > 0 && y > 0 && x < width - 1 && y < height - 1;
+      if (!within || !(on[n - 1] && on[n + 1] && on[n - width] && on[n + width])) points.push(x, y);
     }
-    if (first >= 0) points.push(...point(first), ...point(last));
-  };
-  const skip = Math.ceil((width + height) / OUTLINE);
-  for (let y = 0; y < height; y += skip) ends(y * width, 1, width, (x) => [x, y]);
-  for (let x = 0; x < width; x += skip) ends(x, width, height, (y) => [x, y]);
-  return Float64Array.from(points);
+  }
+  const skip = 2 * Math.ceil(points.length / 2 / OUTLINE);
+  return Float64Array.from(skip > 2 ? points.filter((_, n) => n % skip < 2) : points);
 }
 
 /** [top, left, bottom, right] around what is on, with room, inside the picture; null where nothing is. */

@@ -65,6 +65,7 @@ export class Preview {
     host.busy(1);
     try {
       const answer = await this.server.start({ drags: doc.drags, region: key.region, mask: key.mask });
+      if (image !== this.image) return;
       const start = await this.made(answer, key, picture, doc.drags.length);
       if (image === this.image) {
         this.start = start;

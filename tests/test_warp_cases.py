@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dragtext.sdk.drag.bend import bent_map
+from dragtext.sdk.drag.bend import bent_map, find_root
 from dragtext.sdk.drag.deform import deform, fetch_map, transform_kind
+from dragtext.sdk.drag.start import warp_picture
+from dragtext.sdk.request import Drag
 
 CASES = Path(__file__).parent / "warp_cases.json"
 EVERY = 7  # of a map's pixels, in either direction
@@ -88,23 +91,64 @@ def case(name: str, handles: np.ndarray, targets: np.ndarray, root: tuple[int, i
     }
 
 
-def cases() -> list[dict[str, Any]]:
-    return [case(name, *situation) for name, situation in situations().items()]
+def several_regions() -> dict[str, Any]:
+    """A picture of 120 x 90 that is red by its column and green by its row, so that every pixel says where it is from;
+    three squares of it, of which each is moved by drags of its own."""
+    moves = [
+        ((10, 12, 34, 40), [([20.0, 20.0], [66.0, 14.5])]),
+        ((50, 20, 76, 50), [([30.0, 60.0], [30.0, 60.0]), ([45.0, 60.0], [43.0, 67.0])]),
+        (
+            (40, 80, 60, 104),
+            [([82.0, 42.0], [78.0, 58.0]), ([102.0, 58.0], [108.0, 80.0]), ([82.0, 58.0], [78.0, 80.0])],
+        ),
+    ]
+    picture = np.zeros((90, 120, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = np.arange(120)[None], np.arange(90)[:, None]
+    given = []
+    for (top, left, bottom, right), drags in moves:
+        region = np.zeros((90, 120), bool)
+        region[top:bottom, left:right] = True
+        given.append((region, [Drag(tuple(source), tuple(target)) for source, target in drags]))
+        assert find_root(picture, region) is None
+    start = warp_picture(picture, given)
+    return {
+        "width": 120,
+        "height": 90,
+        "moves": [{"box": list(box), "drags": drags} for box, drags in moves],
+        "kinds": list(start.kinds),
+        "landed": [
+            [int(x), int(y), *start.picture[y, x, :2].tolist()] for y, x in np.argwhere(start.place > 0.9999)[::4]
+        ],
+    }
 
 
-def written(found: list[dict[str, Any]]) -> str:
-    return "[\n" + ",\n".join(json.dumps(one, separators=(",", ":")) for one in found) + "\n]\n"
+def cases() -> dict[str, Any]:
+    return {
+        "maps": [case(name, *situation) for name, situation in situations().items()],
+        "several_regions": several_regions(),
+    }
 
 
-def test_the_cases_are_what_python_computes():
-    kept = json.loads(CASES.read_text())
-    for one, other in zip(kept, json.loads(written(cases())), strict=True):
+def written(found: dict[str, Any]) -> str:
+    short = functools.partial(json.dumps, separators=(",", ":"))
+    maps = ",\n".join(map(short, found["maps"]))
+    return f'{{"several_regions":{short(found["several_regions"])},\n"maps":[\n{maps}\n]}}\n'
+
+
+def test_the_maps_are_what_python_computes():
+    kept, now = json.loads(CASES.read_text())["maps"], json.loads(written(cases()))["maps"]
+    for one, other in zip(kept, now, strict=True):
         assert {**one, "moved": 0, "map": 0} == {**other, "moved": 0, "map": 0}
         assert np.allclose(one["moved"], other["moved"], atol=1e-3)
-        maps = (np.array(case["map"], float) for case in (one, other))
-        before, now = maps
+        before, after = (np.array(case["map"], float) for case in (one, other))
         # What bends is found in steps, which end at other places on other machines where the map folds.
-        assert np.mean(~np.isclose(before, now, atol=0.05, equal_nan=True).all(1)) < 0.005, one["name"]
+        assert np.mean(~np.isclose(before, after, atol=0.05, equal_nan=True).all(1)) < 0.005, one["name"]
+
+
+def test_the_picture_is_what_python_draws():
+    kept, now = json.loads(CASES.read_text())["several_regions"], several_regions()
+    assert {**kept, "landed": 0} == {**json.loads(json.dumps(now)), "landed": 0}
+    assert np.abs(np.array(kept["landed"]) - np.array(now["landed"])).max() <= 1
 
 
 if __name__ == "__main__":

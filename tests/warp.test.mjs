@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { cutOut, land, landing } from "../javascript/dragtext_landing.mjs";
 import {
   bentMap,
   deform,
@@ -13,7 +14,9 @@ import {
   transformKind,
 } from "../javascript/dragtext_warp.mjs";
 
-const CASES = JSON.parse(readFileSync(new URL("./warp_cases.json", import.meta.url)));
+const { maps: CASES, several_regions: SEVERAL } = JSON.parse(
+  readFileSync(new URL("./warp_cases.json", import.meta.url)),
+);
 
 for (const { name, kind, handles, targets, box, map, points, moved, root } of CASES) {
   test(`as in Python: ${name}`, () => {
@@ -41,6 +44,39 @@ function filled({ width, height, box: [top, left, bottom, right] }) {
   for (let y = top; y < bottom; y++) bytes.fill(255, y * width + left, y * width + right);
   return bytes;
 }
+
+test("as in Python: several regions, every one moved by drags of its own", () => {
+  const { width, height, moves, kinds, landed } = SEVERAL;
+  const position = (n) => 0xff000000 | (Math.floor(n / width) << 8) | (n % width);
+  const picture = Int32Array.from({ length: width * height }, (_, n) => position(n));
+  const frame = new Int32Array(width * height);
+  assert.deepEqual(
+    moves.map(({ drags }) =>
+      transformKind(
+        drags.map(([source]) => source),
+        drags.map(([, target]) => target),
+      ),
+    ),
+    kinds,
+  );
+  for (const { box, drags } of moves) {
+    const piece = cutOut(picture, width, height, filled({ width, height, box }), null);
+    const place = landing(
+      piece,
+      width,
+      height,
+      drags.map(([source]) => source),
+      drags.map(([, target]) => target),
+    );
+    land(frame, width, piece, place);
+  }
+  assert.ok(landed.length > 300);
+  for (const [x, y, sx, sy] of landed) {
+    const word = frame[y * width + x];
+    const [px, py] = [word & 0xff, (word >> 8) & 0xff];
+    assert.ok(Math.abs(px - sx) <= 1 && Math.abs(py - sy) <= 1, `${x}, ${y} is from ${px}, ${py}, not ${sx}, ${sy}`);
+  }
+});
 
 test("the cases hold all there is", () => {
   assert.deepEqual([...new Set(CASES.map(({ kind }) => kind))].sort(), ["affine", "rigid", "similarity"]);
