@@ -43,7 +43,7 @@ PULL = """
     return [left - box.left, top - box.top];
   };
   const mods = {};
-  stage.pressed(screen(...source), mods);
+  stage.hand.press(screen(...source), mods);
   const spent = [];
   let [turn, begin, frames] = [0, 0, 0];
   const paint = stage.paintNow.bind(stage);
@@ -55,7 +55,7 @@ PULL = """
   let computed = 0;
   const step = async (now) => {
     turn += 0.1;
-    stage.moved([screen(source[0] + 0.2 * Math.cos(turn), source[1] + 0.2 * Math.sin(turn))], mods);
+    stage.hand.move([screen(source[0] + 0.2 * Math.cos(turn), source[1] + 0.2 * Math.sin(turn))], mods);
     if (stage.preview.start && !begin) {
       computed = await processor();
       begin = performance.now();

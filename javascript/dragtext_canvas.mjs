@@ -6,22 +6,19 @@ import { hasWay, newDocument } from "./dragtext_document.mjs";
 import { COLOURS, draw } from "./dragtext_draw.mjs";
 import { fileField, receive } from "./dragtext_files.mjs";
 import { fit, pan, resized } from "./dragtext_geometry.mjs";
-import { helpPage } from "./dragtext_help.mjs";
+import { frameOf } from "./dragtext_frame.mjs";
+import { Hand } from "./dragtext_hand.mjs";
 import { History } from "./dragtext_history.mjs";
-import { isEmpty } from "./dragtext_layer.mjs";
 import { Pointers } from "./dragtext_pointer.mjs";
 import { Preview } from "./dragtext_preview.mjs";
-import { cursorOf, sceneOf } from "./dragtext_scene.mjs";
+import { cursorOf, sceneOf, stateOf } from "./dragtext_scene.mjs";
 import { Tint } from "./dragtext_tint.mjs";
-import { element, Toolbar } from "./dragtext_toolbar.mjs";
-import { paints, Tools } from "./dragtext_tools.mjs";
-import { welcome } from "./dragtext_welcome.mjs";
+import { Toolbar } from "./dragtext_toolbar.mjs";
+import { Tools } from "./dragtext_tools.mjs";
 
 const REST = 700; // milliseconds without a movement that are a rest
 const TOLD = 6000; // milliseconds that a remark stays
-const AWAY = 24; // pixels that the pointer goes from where it let go until the picture shows itself again
 const NARROW = 940; // pixels of a stage that has no room for every word
-const SLIDER = 18; // reach of the line between picture and result
 
 export class Stage {
   /**
@@ -50,8 +47,6 @@ export class Stage {
     this.diameter = 40;
     this.opacity = 0.7;
     this.enabled = true;
-    this.hover = null;
-    this.pointer = null; // the last place of the pointer on the canvas, or null
     this.cross = null; // the keyboard's, in the picture
     this.shown = null; // a result
     this.share = null; // of the view left of the line between picture and result
@@ -66,34 +61,19 @@ export class Stage {
     this.asking = new Asking(server, this);
     this.preview = new Preview(server, this);
     this.commands = new Commands(this);
-    this.build();
+    this.hand = new Hand(this);
+    this.toolbar = new Toolbar(say, (action, value) => this.act(action, value));
+    Object.assign(
+      this,
+      frameOf(say, (action) => this.act(action)),
+    );
+    this.context = this.canvas.getContext("2d");
+    this.file = fileField((files) => this.calls.onOpen(files));
+    this.root.classList.add("dragtext_stage");
+    this.root.replaceChildren(this.toolbar.element, this.frame, this.file);
     this.pointers = new Pointers(this);
     this.listen();
     this.changed();
-  }
-
-  build() {
-    const { say } = this;
-    this.toolbar = new Toolbar(say, (action, value) => this.act(action, value));
-    this.canvas = element("canvas", {
-      id: "dragtext_canvas",
-      tabindex: 0,
-      role: "application",
-      "aria-label": say("canvas"),
-      "aria-describedby": "dragtext_told",
-    });
-    this.context = this.canvas.getContext("2d");
-    this.told = element("div", { class: "dragtext_told", id: "dragtext_told", role: "status", "aria-live": "polite" });
-    this.zoomed = element("div", { class: "dragtext_zoomed", "aria-hidden": "true" });
-    this.spinner = element("div", { class: "dragtext_spinner", hidden: true, "aria-hidden": "true" });
-    this.helpPage = helpPage(say, () => this.act("help"));
-    this.welcome = welcome(say, () => this.act("open"));
-    this.file = fileField((files) => this.calls.onOpen(files));
-    const foot = element("div", { class: "dragtext_foot" }, this.told, this.spinner, this.zoomed);
-    const drop = element("div", { class: "dragtext_drop", text: say("drop"), "aria-hidden": "true" });
-    this.frame = element("div", { class: "dragtext_view" }, this.canvas, this.welcome, foot, drop, this.helpPage);
-    this.root.classList.add("dragtext_stage");
-    this.root.replaceChildren(this.toolbar.element, this.frame, this.file);
   }
 
   listen() {
@@ -248,6 +228,11 @@ export class Stage {
     return tool === "brush" || tool === "eraser" || (tool === "pick" && this.pickMode !== "object");
   }
 
+  /** The last place of the pointer on the canvas, or null. */
+  get pointer() {
+    return this.hand.at;
+  }
+
   get radius() {
     return this.diameter / 2;
   }
@@ -282,81 +267,6 @@ export class Stage {
   get largest() {
     const { picture } = this.doc;
     return picture ? Math.max(20, Math.round(Math.max(picture.width, picture.height) / 2)) : 200;
-  }
-
-  pressed(at, mods) {
-    this.cross = null;
-    if (this.atSlider(at)) {
-      this.sliding = true;
-      return;
-    }
-    if (!this.changeable || (this.shown && this.share !== null)) {
-      this.pulling = at;
-      return;
-    }
-    const result = Boolean(this.shown);
-    if (result) {
-      this.result(null);
-      this.calls.onHide();
-    }
-    if (result && !this.tools.under(at, mods.coarse)) {
-      this.tell("said_original");
-      return;
-    }
-    this.calls.onBusy();
-    this.hasty = null;
-    this.preview.linger = null;
-    this.tools.down(at, mods);
-    this.changed();
-  }
-
-  moved(points, mods) {
-    const at = points.at(-1);
-    this.pointer = at;
-    this.erasing = mods.erase || mods.shift;
-    this.restart();
-    if (this.sliding) {
-      const [left, right] = this.sliderRoom();
-      this.compare((at[0] - left) / Math.max(1, right - left));
-      this.calls.onCompare(this.share);
-    } else if (this.pulling) {
-      this.pan(at[0] - this.pulling[0], at[1] - this.pulling[1]);
-      this.pulling = at;
-    } else if (this.tools.gesture) {
-      this.tools.move(points, mods);
-      this.restless ||= this.tools.dragging;
-    } else {
-      this.hover = mods.coarse || paints(this.tools.tool) ? null : this.tools.under(at);
-    }
-    const { linger } = this.preview;
-    if (linger && Math.hypot(at[0] - linger[0], at[1] - linger[1]) > AWAY) this.preview.linger = null;
-    this.redraw();
-  }
-
-  released(at, mods) {
-    [this.sliding, this.pulling] = [false, null];
-    const dragged = this.tools.dragging && this.tools.gesture.kind !== "pending";
-    this.tools.up(at, mods);
-    if (dragged) this.preview.linger = at;
-    if (mods.coarse) [this.hover, this.pointer] = [null, null];
-    this.changed();
-  }
-
-  left() {
-    this.pointer = null;
-    this.hover = null;
-    this.redraw();
-  }
-
-  sliderRoom() {
-    const width = this.doc.picture.width * this.view.scale;
-    return [Math.max(0, this.view.x), Math.min(this.size.width, this.view.x + width)];
-  }
-
-  atSlider(at) {
-    if (!this.shown || this.share === null) return false;
-    const [left, right] = this.sliderRoom();
-    return Math.abs(at[0] - left - (right - left) * this.share) < SLIDER;
   }
 
   // What is told and drawn
@@ -415,26 +325,8 @@ export class Stage {
   /** Everything that follows from the state. another: whether the document is another one. */
   changed(another = false) {
     this.tools.settle();
-    const { doc, tools } = this;
-    this.toolbar.show({
-      tool: tools.tool,
-      layer: this.layer,
-      pickMode: this.pickMode,
-      canUndo: this.history.canUndo || Boolean(tools.gesture),
-      canRedo: this.history.canRedo,
-      chosen: Boolean(tools.selected),
-      hasPicture: Boolean(doc.picture),
-      hasDrags: doc.drags.length > 0,
-      hasLayer: !isEmpty(doc[this.layer]),
-      maskAuto: doc.maskAuto,
-      preview: this.preview.wanted,
-      diameter: this.diameter,
-      largest: this.largest,
-      sized: this.sized,
-      opacity: this.opacity,
-      enabled: this.enabled && !this.running,
-      help: !this.helpPage.hidden,
-    });
+    const { doc } = this;
+    this.toolbar.show(stateOf(this));
     this.welcome.hidden = Boolean(doc.picture);
     this.canvas.classList.toggle("dragtext_blank", !doc.picture);
     if (another) {

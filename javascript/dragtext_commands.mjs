@@ -215,11 +215,11 @@ export class Commands {
       return;
     }
     const at = toScreen(stage.view, cross);
-    if (tools.gesture && tools.gesture.kind !== "pending") stage.released(at, mods);
+    if (tools.gesture && tools.gesture.kind !== "pending") stage.hand.release(at, mods);
     else {
-      stage.pressed(at, mods);
+      stage.hand.press(at, mods);
       // A first place that waits for its second, and a pin, need no pulling.
-      if (tools.gesture?.kind === "new") stage.released(at, mods);
+      if (tools.gesture?.kind === "new") stage.hand.release(at, mods);
     }
     stage.cross = cross;
   }

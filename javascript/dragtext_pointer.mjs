@@ -8,8 +8,8 @@ const WHEEL = 0.0016; // zoom per pixel of scrolling
 const LINE = 33; // pixels that a line of scrolling stands for
 
 /**
- * host: {canvas, tools, view, size, doc, enabled, spaced, controlled, pressed(at, mods), released(at, mods), moved(at),
- * left(), look(view), resize(by), changed()}; `spaced` and `controlled` tell whether Space and Ctrl are really held.
+ * host: {canvas, hand, view, size, doc, spaced, controlled, look(view), resize(by), changed()}; `spaced` and `controlled`
+ * tell whether Space and Ctrl are really held.
  */
 export class Pointers {
   constructor(host) {
@@ -27,7 +27,7 @@ export class Pointers {
     listen("pointerup", this.release);
     listen("pointercancel", this.lose);
     listen("lostpointercapture", this.lose);
-    listen("pointerleave", (event) => event.pointerType !== "touch" && !this.down.size && host.left());
+    listen("pointerleave", (event) => event.pointerType !== "touch" && !this.down.size && host.hand.leave());
     listen("wheel", this.wheel, { passive: false });
     listen("contextmenu", (event) => event.preventDefault());
     listen("auxclick", (event) => event.preventDefault());
@@ -51,7 +51,7 @@ export class Pointers {
     event.preventDefault();
     if (event.pointerType === "touch" && this.down.size === 1 && !this.down.has(event.pointerId)) {
       // The second finger: zoom and move the view. What the first has begun to draw is kept only if it was long at it.
-      if (this.drawing !== null) host.tools.cancel(performance.now() - this.began > YOUNG);
+      if (this.drawing !== null) host.hand.tear(performance.now() - this.began > YOUNG);
       [this.drawing, this.panning] = [null, null];
       host.changed();
     } else if (!this.down.size) {
@@ -59,7 +59,7 @@ export class Pointers {
       if (event.button === 1 || event.button === 2 || host.spaced) this.panning = { id: event.pointerId, last: at };
       else {
         this.drawing = event.pointerId;
-        host.pressed(at, this.mods(event));
+        host.hand.press(at, this.mods(event));
       }
     }
     this.down.set(event.pointerId, at);
@@ -92,7 +92,7 @@ export class Pointers {
     }
     if (this.down.size && this.drawing !== id) return;
     const all = event.getCoalescedEvents?.() ?? [];
-    host.moved(
+    host.hand.move(
       (all.length ? all : [event]).map((one) => this.at(one)),
       this.mods(event),
     );
@@ -104,7 +104,7 @@ export class Pointers {
     if (this.panning?.id === id) this.panning = null;
     if (this.drawing === id) {
       this.drawing = null;
-      this.host.released(this.at(event), this.mods(event));
+      this.host.hand.release(this.at(event), this.mods(event));
     }
     this.host.changed();
   }
@@ -116,7 +116,7 @@ export class Pointers {
     if (this.panning?.id === id) this.panning = null;
     if (this.drawing === id) {
       this.drawing = null;
-      this.host.tools.cancel(true);
+      this.host.hand.tear(true);
     }
     this.host.changed();
   }

@@ -1,4 +1,4 @@
-// What there is to see on a stage: the scene that dragtext_draw.mjs draws, and the form of the pointer. No work at
+// What there is to see on a stage: the scene that dragtext_draw.mjs draws, the buttons, the form of the pointer. No work at
 // import.
 
 import { toScreen } from "./dragtext_geometry.mjs";
@@ -26,14 +26,14 @@ export function sceneOf(stage) {
     ratio: stage.ratio,
     view,
     picture: stage.doc.picture,
-    moving: Boolean(tools.gesture || stage.pulling || stage.pointers?.pressed),
+    moving: Boolean(tools.gesture || stage.hand.pulling || stage.pointers?.pressed),
     image,
     over,
     tints: calm || warped || quick ? [] : tinted(stage, doc),
     drags: hidden ? [] : doc.drags,
     running: running?.points ?? null,
     selected: running ? null : tools.selected,
-    hover: running ? null : stage.hover,
+    hover: running ? null : stage.hand.over,
     pending: tools.gesture?.kind === "pending",
     path: tools.path,
     radius: stage.radius,
@@ -46,7 +46,7 @@ function brushOf(stage, calm) {
   if (!stage.pointer || !stage.sized || calm || !stage.enabled || stage.spaced) return null;
   const { tool } = stage.tools;
   const adds = tool === "pick" ? stage.pickMode === "plus" : tool === "brush";
-  return { at: stage.pointer, radius: stage.radius, add: adds !== Boolean(stage.erasing) };
+  return { at: stage.pointer, radius: stage.radius, add: adds !== stage.hand.erases };
 }
 
 /** The layers' pictures, the one that is painted on top; what the server found to move, where nobody said it. */
@@ -61,16 +61,40 @@ function tinted(stage, doc) {
   return all;
 }
 
+/** What the buttons tell. */
+export function stateOf(stage) {
+  const { tools, history, doc, layer } = stage;
+  return {
+    tool: tools.tool,
+    layer,
+    pickMode: stage.pickMode,
+    canUndo: history.canUndo || Boolean(tools.gesture),
+    canRedo: history.canRedo,
+    chosen: Boolean(tools.selected),
+    hasPicture: Boolean(doc.picture),
+    hasDrags: doc.drags.length > 0,
+    hasLayer: Boolean(doc[layer]),
+    maskAuto: doc.maskAuto,
+    preview: stage.preview.wanted,
+    diameter: stage.diameter,
+    largest: stage.largest,
+    sized: stage.sized,
+    opacity: stage.opacity,
+    enabled: stage.enabled && !stage.running,
+    help: !stage.helpPage.hidden,
+  };
+}
+
 /** The name of the pointer's form, for the style. */
 export function cursorOf(stage) {
   const { gesture, tool } = stage.tools;
   if (!stage.doc.picture) return "default";
-  if (stage.pulling || stage.pointers?.panning || gesture?.kind === "pan") return "grabbing";
+  if (stage.hand.pulling || stage.pointers?.panning || gesture?.kind === "pan") return "grabbing";
   if (stage.spaced) return "grab";
-  if (stage.pointer && stage.atSlider(stage.pointer)) return "slide";
+  if (stage.hand.atLine(stage.pointer)) return "slide";
   if (!stage.changeable || stage.share !== null) return "grab";
   if (gesture?.kind === "end" || gesture?.kind === "shift") return "grabbing";
-  if (stage.hover && !(stage.hover.part === "shaft" && tool === "drag")) return "grab";
+  if (stage.hand.over && !(stage.hand.over.part === "shaft" && tool === "drag")) return "grab";
   if (stage.sized) return "brush";
   return tool === "move" ? "default" : "crosshair";
 }
