@@ -23,6 +23,14 @@ export async function uploaded(doc) {
   return { picture: doc.picture?.id ?? "", drags: pairs(doc), mask: await sent(mask), region: await sent(region) };
 }
 
+/** A question of the canvas as the server takes it: its layers as data: addresses. */
+export async function withLayersWritten(told) {
+  const { region = null, mask = null, ...more } = told;
+  const written = async (layer) => (layer && !isEmpty(layer) ? dataUri(await layerToPngBlob(layer)) : null);
+  const given = { region: await written(region), mask: await written(mask) };
+  return { ...more, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value)) };
+}
+
 /** The document as a request has it: {drags, mask, region}, the last two data: addresses or null. */
 export async function asRequest(doc) {
   const { region, mask } = layersOf(doc);

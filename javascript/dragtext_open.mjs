@@ -67,9 +67,11 @@ export class Opener {
     const request = keep ? null : told.request;
     const doc = request ? await asDocument(request, picture) : null;
     if (mine !== this.turn) return;
+    const first = !this.picture;
     this.show(picture, image, doc);
     if (request) await this.fill({ prompt: request.prompt ?? "", settings: request.settings ?? {} });
-    else if (!keep) await this.fill({ prompt: told.prompt ?? "" });
+    // What was said of another picture does not fit; what was written before there was any does.
+    else if (!keep && (told.prompt || !first)) await this.fill({ prompt: told.prompt ?? "" });
     this.tell(request ? this.say("restored", { drags: doc.drags.length }) : told.note || this.say("opened"));
   }
 

@@ -4,7 +4,7 @@
 import { Stage } from "./dragtext_canvas.mjs";
 import { copy, find, make, pause, settled } from "./dragtext_dom.mjs";
 import { deserialise, serialise } from "./dragtext_document.mjs";
-import { asDocument, pairs, uploaded } from "./dragtext_exchange.mjs";
+import { asDocument, pairs, uploaded, withLayersWritten } from "./dragtext_exchange.mjs";
 import { address, ask, call, pageId, send } from "./dragtext_http.mjs";
 import { fillExamples, Opener } from "./dragtext_open.mjs";
 import { Quick, setQuick, wantsQuick } from "./dragtext_quick.mjs";
@@ -55,7 +55,14 @@ class Page {
       fill: (told) => this.form.fill(told),
       opened: () => this.opened(),
     });
-    this.run = new Run(places[0], { say, stage, tell, done: (state) => this.ended(state) });
+    this.run = new Run(places[0], {
+      say,
+      stage,
+      tell,
+      active: (on) => find("interrupt").classList.toggle("dragtext_idle", !on),
+      done: (state) => this.ended(state),
+    });
+    find("interrupt").classList.add("dragtext_idle");
     this.results = new Results(places[1], {
       say,
       stage,
@@ -83,7 +90,7 @@ class Page {
     find("tab").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("drag").click();
     });
-    await Promise.all([this.form.begin(), this.resume(), this.examples()]);
+    await Promise.all([this.form.begin().then(() => this.resume()), this.examples()]);
     this.isReady();
   }
 
@@ -110,7 +117,8 @@ class Page {
   /** What the canvas asks the server, about the picture that is on it. */
   server() {
     const of = (what) => (told) => send(`pictures/${encodeURIComponent(this.opener.picture.id)}/${what}`, told);
-    return { pick: of("region"), maskFor: of("mask"), start: of("start") };
+    const written = (what) => async (told) => of(what)(await withLayersWritten(told));
+    return { pick: of("region"), maskFor: written("mask"), start: written("start") };
   }
 
   // The document.
@@ -141,12 +149,12 @@ class Page {
   /** After a reload: the document as it was, the results, and the edit that runs. */
   async resume() {
     const jobs = await this.results.refresh().catch(() => []);
-    const edits = jobs.filter((job) => job.kind === "edit" && !job.quick);
-    const running = edits.filter((job) => ["queued", "running"].includes(job.state));
+    const latest = jobs.filter(isEdit).at(-1);
+    const now = running(jobs);
     const kept = deserialise(sessionStorage.getItem(KEPT) ?? "");
     const opened = kept?.picture && (await this.attempt(() => this.opener.known(kept.picture, kept)));
-    if (!opened && edits.length) await this.attempt(() => this.reopen(edits.at(-1).id));
-    if (running.length) this.run.follow(running.at(-1).id);
+    if (!opened && latest) await this.attempt(() => this.reopen(latest.id));
+    if (now) this.run.follow(now.id);
   }
 
   async attempt(action) {
@@ -166,16 +174,26 @@ class Page {
   }
 
   async ended(state) {
+    const jobs = await this.results.refresh().catch(() => []);
+    const next = running(jobs);
     if (state.state === "gone") return;
     this.tell(state.text, state.state === "failed");
-    await this.results.refresh();
-    if (state.state === "done") {
+    const here = state.picture === this.opener.picture?.id;
+    if (state.state === "done" && here && !next) {
       await this.results.attempt(() => this.results.select(state.id));
       this.tell(state.text);
     }
     this.form.expect();
+    if (next) this.run.follow(next.id);
   }
 }
+
+/** The edit that this page waits for: the one that came last. */
+function running(jobs) {
+  return jobs.filter((job) => isEdit(job) && ["queued", "running"].includes(job.state)).at(-1);
+}
+
+const isEdit = (job) => job.kind === "edit" && !job.quick;
 
 /** What gradio's events call. */
 function actionsOf(page) {

@@ -125,7 +125,8 @@ export class Results {
 
   draw() {
     this.strip.hidden = this.jobs.size === 0;
-    this.strip.replaceChildren(...[...this.jobs.values()].map((job, number) => this.card(job, number + 1)));
+    const cards = [...this.jobs.values()].map((job, number) => this.card(job, number + 1));
+    this.strip.replaceChildren(...cards.reverse());
   }
 
   card(job, number) {

@@ -14,12 +14,12 @@ const PHASES = {
   "rendering the sweep": "denoise",
 };
 // What each phase is of the whole bar, roughly; the bar must never go back.
-const SHARES = { waiting: [0, 0], identity: [0, 0.3], invert: [0.3, 0.45], drag: [0.45, 0.85], denoise: [0.85, 1] };
+const SHARES = { waiting: [0, 0], begin: [0, 0], identity: [0, 0.3], invert: [0.3, 0.45], drag: [0.45, 0.85], denoise: [0.85, 1] };
 
 /** Which phase a state is in: the name of a text of ours. */
 export function phaseOf(state) {
   if (state.state === "queued") return "waiting";
-  return PHASES[state.phase] ?? "waiting";
+  return PHASES[state.phase] ?? "begin";
 }
 
 /** How much of the bar is full, 0 to 1. began: the distance at the first step of the drag. */
@@ -62,11 +62,12 @@ export function followJob(id, { show, current, trouble = () => {} }) {
 
 /** The panel of the running edit, and who feeds it. One edit at a time: a new one takes the place of the old. */
 export class Run {
-  /** stage: the canvas; tell(text, bad): the line of the page; done(state): a job of ours has ended. */
-  constructor(root, { say, stage, tell, done }) {
+  /** stage: the canvas; tell(text, bad): the line of the page; active(on): an edit of ours runs or not; done(state). */
+  constructor(root, { say, stage, tell, active, done }) {
     this.say = say;
     this.stage = stage;
     this.tell = tell;
+    this.isActive = active;
     this.done = done;
     this.turn = 0;
     this.id = "";
@@ -89,6 +90,7 @@ export class Run {
     const mine = ++this.turn;
     Object.assign(this, { id, began: null, share: 0, seen: 0, distances: [], curveKnown: false });
     this.stage.result(null);
+    this.isActive(true);
     const last = await followJob(id, {
       show: (state) => this.show(state, mine),
       trouble: (message, status) => this.tell(status === 404 ? this.say("run_gone") : message, true),
@@ -96,15 +98,9 @@ export class Run {
     });
     if (mine !== this.turn) return;
     this.root.hidden = true;
+    this.isActive(false);
     this.stage.endLive();
     this.done(last ?? { id, state: "gone" });
-  }
-
-  /** Let go of the edit; what it still does is nobody's business here. */
-  leave() {
-    this.turn++;
-    this.root.hidden = true;
-    this.stage.endLive();
   }
 
   async show(state, mine) {
@@ -168,6 +164,8 @@ export class Run {
       this.preview = null;
     }
     if (mine !== this.turn || !["queued", "running"].includes(state.state)) return;
+    // Another picture may have been opened meanwhile; the edit goes on without it.
+    if (state.picture && state.picture !== this.stage.document.picture?.id) return;
     this.stage.live({ points: state.points ?? [], image: this.preview ?? null });
   }
 }

@@ -9,6 +9,7 @@ import { timeText } from "./dragtext_run.mjs";
 
 const UNCHOSEN = ["by method", "recommended", "", null, undefined];
 const KEY = "dragtext_form"; // what the form held, for a reload
+const LONGEST_FILL = 10_000; // milliseconds; a server that has gone says nothing
 const SWITCHES = { on: true, off: false };
 
 /** What of the components' values somebody chose, as the server's form_values has it. */
@@ -81,6 +82,7 @@ export class Form {
     return new Promise((resolve) => {
       this.wanted = JSON.stringify({ settings });
       this.fills.push(resolve);
+      setTimeout(resolve, LONGEST_FILL);
       find("fill").click();
     }).then(() => this.news());
   }
@@ -276,8 +278,16 @@ export class Form {
       row.hidden = true;
       this.savePreset(this.presetName.value.trim());
     });
-    const small = (key, action) =>
-      make("button", { type: "button", class: "dragtext_small", "data-preset": key, text: say(`preset_${key}`), title: say(`preset_${key}_help`), onclick: action });
+    const small = (key, action, text = say(`preset_${key}`)) =>
+      make("button", {
+        type: "button",
+        class: "dragtext_small",
+        "data-preset": key,
+        text,
+        title: say(`preset_${key}_help`),
+        "aria-label": say(`preset_${key}_help`),
+        onclick: action,
+      });
     this.deleter = small("delete", () => this.deletePreset());
     this.root.append(
       make(
@@ -289,7 +299,7 @@ export class Form {
           if (!row.hidden) this.presetName.focus();
         }),
         this.deleter,
-        small("begin", () => this.savePreset("default")),
+        small("begin", () => this.savePreset("default"), "★"),
       ),
       row,
     );

@@ -28,7 +28,7 @@ test("the bar never goes back, and a drag counts what is left of the way", () =>
   assert.deepEqual(shares, [...shares].sort((a, b) => a - b));
   assert.equal(shares.at(-1), 1);
   assert.ok(progressOf(states[4], 40) > progressOf(states[4]), "three quarters of the way, not 9 of 210 steps");
-  assert.equal(phaseOf({ state: "running", phase: "something new" }), "waiting");
+  assert.equal(phaseOf({ state: "running", phase: "something new" }), "begin");
 });
 
 test("time in words", () => {
