@@ -30,6 +30,8 @@ LOAD = (
     "() => { import(`${location.pathname.replace(/\\/+$/, '')}/dragtext/internal/javascript/dragtext_page.mjs`);"
     " return [] }"
 )
+# gradio would leave a third of a wide window empty.
+WHOLE_WINDOW = ".gradio-container, .gradio-container > .main { max-width: none !important; }"
 FONTS = {
     "font": ["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     "font_mono": ["ui-monospace", "Consolas", "monospace"],
@@ -73,7 +75,11 @@ def _launch(jobs: Any, host: str, port: int, files: Path, names: Iterable[str]) 
     if "delete_cache" in inspect.signature(gr.Blocks).parameters:
         more["delete_cache"] = (3600, KEPT)
     with gr.Blocks(
-        title="DragText", css=_style(), theme=gr.themes.Default(**FONTS), analytics_enabled=False, **more
+        title="DragText",
+        css=f"{_style()}\n{WHOLE_WINDOW}",
+        theme=gr.themes.Default(**FONTS),
+        analytics_enabled=False,
+        **more,
     ) as page:
         tab.render()
         name = "js" if "js" in inspect.signature(page.load).parameters else "_js"

@@ -210,6 +210,7 @@ function actionsOf(page) {
         if (!doc.picture) throw new Error(page.say("no_picture"));
         if (!doc.drags.length) throw new Error(page.say("no_drags"));
         page.tell(page.say("sending"));
+        page.run.active = true;
         given[2] = JSON.stringify(await uploaded(doc));
       } catch (error) {
         given[1] = error.message;
@@ -218,6 +219,7 @@ function actionsOf(page) {
     },
     follow: ([id]) => {
       if (id) page.run.follow(id);
+      else page.run.active = false; // refused
       return [];
     },
     current: () => [pageId(), page.run.id],

@@ -29,7 +29,7 @@ export class Quick {
     if (!wantsQuick() || this.busy() || !doc.picture || !hasWay(doc)) return;
     this.cancel();
     const mine = this.turn;
-    const began = Date.now();
+    let began = 0; // when the work itself did; a model that is loaded first takes longer
     try {
       const { prompt, settings } = await this.form.given();
       const { drags, mask, region } = await asRequest(doc);
@@ -42,8 +42,9 @@ export class Quick {
       this.id = job.id;
       const last = await followJob(job.id, {
         current: () => mine === this.turn,
-        show: () => {
-          if (Date.now() - began > LONGEST) {
+        show: (state) => {
+          if (!began && state.total) began = Date.now();
+          if (began && Date.now() - began > LONGEST) {
             this.cancel();
             setQuick(false);
             this.off();

@@ -71,6 +71,7 @@ export class Run {
     this.done = done;
     this.turn = 0;
     this.id = "";
+    this.active = false; // an edit is sent, waits or runs
     this.root = root;
     this.phase = make("span", { class: "dragtext_phase" });
     this.time = make("span", { class: "dragtext_time" });
@@ -81,15 +82,12 @@ export class Run {
     root.hidden = true;
   }
 
-  get active() {
-    return !this.root.hidden;
-  }
-
   /** Follow an edit to its end. */
   async follow(id) {
     const mine = ++this.turn;
     Object.assign(this, { id, began: null, share: 0, seen: 0, distances: [], curveKnown: false });
     this.stage.result(null);
+    this.active = true;
     this.isActive(true);
     const last = await followJob(id, {
       show: (state) => this.show(state, mine),
@@ -98,6 +96,7 @@ export class Run {
     });
     if (mine !== this.turn) return;
     this.root.hidden = true;
+    this.active = false;
     this.isActive(false);
     this.stage.endLive();
     this.done(last ?? { id, state: "gone" });

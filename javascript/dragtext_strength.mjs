@@ -8,6 +8,7 @@ export const LEAST = -0.5;
 export const MOST = 2;
 const STEP = 0.125;
 const HUNDRED = 100;
+const KEPT = 3; // edits whose strips stay in memory
 
 /** The points of the strip, coarse ones first, so that scrubbing works early; 0 and 1 are known without it. */
 export function stripPoints() {
@@ -28,7 +29,7 @@ export function nearest(known, v) {
 export class Strength {
   /** show(image): on the canvas; moved(v, text): the point that is asked for; failed(message). */
   constructor(root, { say, show, moved, failed }) {
-    Object.assign(this, { say, show, moved, failed, turn: 0, frames: new Map(), strip: "" });
+    Object.assign(this, { say, show, moved, failed, turn: 0, frames: new Map(), kept: new Map(), strip: "" });
     this.slider = make("input", {
       type: "range",
       id: "dragtext_v",
@@ -83,10 +84,11 @@ export class Strength {
   open({ id, original, edited, v = [1, 1] }) {
     this.leave();
     this.id = id;
-    this.frames = new Map([
-      [0, original],
-      [1, edited],
-    ]);
+    this.frames = this.kept.get(id) ?? new Map();
+    this.frames.set(0, original).set(1, edited);
+    this.kept.delete(id);
+    this.kept.set(id, this.frames);
+    if (this.kept.size > KEPT) this.kept.delete(this.kept.keys().next().value);
     this.setApart(v[0] !== v[1]);
     this.slider.value = v[0];
     this.text.value = v[1];
@@ -94,36 +96,41 @@ export class Strength {
     this.paint();
   }
 
-  /** Ask for the strip in the background. */
-  async render(id = this.id) {
-    if (this.strip === id) return;
-    const mine = this.turn;
-    this.strip = id;
-    const points = stripPoints();
+  /** Ask for what the strip still lacks, in the background. */
+  async render() {
+    const { id, turn, frames } = this;
+    const points = stripPoints().filter((v) => !frames.has(v));
+    if (!id || !points.length || this.strip) return;
     try {
       const job = await send(`edits/${encodeURIComponent(id)}/strip`, { v: points });
+      if (turn !== this.turn) return void this.stop(job.id);
+      this.strip = job.id;
       let seen = 0;
       await followJob(job.id, {
-        current: () => mine === this.turn,
+        current: () => turn === this.turn,
         show: async (state) => {
-          for (const ready = state.frames ?? 0; seen < ready && mine === this.turn; seen++) {
-            const frame = await pictureOf(`edits/${encodeURIComponent(job.id)}/frames/${seen}`);
-            if (mine !== this.turn) return;
-            this.frames.set(points[seen], frame);
-            this.paint();
+          for (const ready = state.frames ?? 0; seen < ready && turn === this.turn; seen++) {
+            frames.set(points[seen], await pictureOf(`edits/${encodeURIComponent(job.id)}/frames/${seen}`));
+            if (turn === this.turn) this.paint();
           }
         },
       });
     } catch {
-      if (mine === this.turn) this.strip = "";
+      // Scrubbing then jumps between what is there.
     }
+    if (turn === this.turn) this.strip = "";
   }
 
-  /** Another edit, or none: what is still on its way is not waited for. */
+  /** Another edit, or none: what is still to be rendered of this one is not. */
   leave() {
     this.turn++;
+    if (this.strip) this.stop(this.strip);
     this.strip = "";
     this.id = "";
+  }
+
+  stop(job) {
+    call(`edits/${encodeURIComponent(job)}/interrupt`, { method: "POST" }).catch(() => {});
   }
 
   /** [of the image, of the text] */
