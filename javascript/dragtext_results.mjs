@@ -311,11 +311,16 @@ export class Results {
     this.tell(this.say("saved_file"));
   }
 
+  /** The program into the clipboard, and the picture that it reads as a file. */
   async snippet() {
     const id = await this.atPoint();
     if (!id) return;
     await copy(await (await call(path(id, "/snippet"))).text());
-    this.tell(this.say("copied_snippet"));
+    const { picture } = await ask(path(this.edit, "/document"));
+    const answer = await call(`pictures/${encodeURIComponent(picture.id)}/file`);
+    const name = fileName(answer, "picture.png");
+    save(await answer.blob(), name);
+    this.tell(this.say("copied_snippet", { name }));
   }
 
   async request() {

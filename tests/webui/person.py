@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from .test_standalone import scene
 
 WAIT = 120_000  # milliseconds
+SHOTS = os.environ.get("DRAGTEXT_SHOTS", "")
 SCREEN = """([x, y]) => {
   const { view } = window.dragtext.stage();
   return [view.x + x * view.scale, view.y + y * view.scale];
@@ -27,10 +29,27 @@ LAYER = """async (name) => {
   const blob = await layerToPngBlob(window.dragtext.stage().document[name]);
   return Array.from(new Uint8Array(await blob.arrayBuffer()));
 }"""
+DROP = """([name, bytes]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], name));
+  const view = document.querySelector("#dragtext_stage .dragtext_view");
+  view.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+PASTE = """(bytes) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" }));
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
+}"""
 ROUTE = """async (path) => {
   const headers = { "X-DragText": sessionStorage.dragtext_page };
   return (await fetch(window.dragtext.address(path), { headers })).text();
 }"""
+
+
+def scene_file(folder: Path, seed: int) -> Path:
+    path = folder / f"scene{seed}.png"
+    path.write_bytes(base64.b64decode(scene(seed)))
+    return path
 
 
 class Person:
@@ -60,14 +79,20 @@ class Person:
         self.page.set_input_files("#dragtext_stage input[type=file]", str(path))
         self.has_picture()
 
-    def open_scene(self, folder: Path, seed: int = 0, **settings) -> Path:
-        path = folder / f"scene{seed}.png"
-        path.write_bytes(base64.b64decode(scene(seed)))
-        self.open(path)
+    def open_scene(self, folder: Path, seed: int = 0, **settings) -> None:
+        self.open(scene_file(folder, seed))
         self.fill("prompt", "a red circle")
         for name, value in settings.items():
             self.fill(f"setting_{name}", value)
-        return path
+
+    def drop(self, path: Path) -> None:
+        """Let go of a file over the canvas."""
+        self.page.evaluate(DROP, [path.name, list(path.read_bytes())])
+
+    def paste(self, data: bytes) -> None:
+        """Paste a picture."""
+        self.page.locator("#dragtext_canvas").hover()
+        self.page.evaluate(PASTE, list(data))
 
     def has_picture(self) -> None:
         self.page.wait_for_function("() => window.dragtext.stage().document.picture", timeout=WAIT)
@@ -100,6 +125,25 @@ class Person:
         if key:
             self.page.keyboard.up(key)
 
+    def touch(self, *points) -> None:
+        """Pull with a finger."""
+        session = self.page.context.new_cdp_session(self.page)
+
+        def send(kind: str, *at: float) -> None:
+            fingers = [{"x": at[0], "y": at[1]}] if at else []
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+        (x0, y0), (x1, y1) = (self.at(point) for point in points)
+        send("touchStart", x0, y0)
+        for step in range(1, 9):
+            send("touchMove", x0 + (x1 - x0) * step / 8, y0 + (y1 - y0) * step / 8)
+        send("touchEnd")
+
+    def rest(self) -> None:
+        """Take the pointer off the canvas, and let it be drawn."""
+        self.page.mouse.move(3, 3)
+        self.page.wait_for_timeout(400)
+
     def click(self, point) -> None:
         self.page.mouse.click(*self.at(point))
 
@@ -128,6 +172,34 @@ class Person:
 
     def do(self, name: str) -> None:
         self.page.locator(f'#dragtext_results [data-do="{name}"]').first.click()
+
+    def item(self, name: str) -> None:
+        """An entry of a menu."""
+        entry = self.page.locator(f'#dragtext_results [data-do="{name}"]').first
+        entry.locator("xpath=ancestor::details/summary").click()
+        entry.click()
+
+    def card(self, job: str) -> None:
+        self.page.locator(f'#dragtext_results [data-job="{job}"] .dragtext_card_open').click()
+
+    def download(self, action) -> Path:
+        """What the browser saves of it."""
+        with self.page.expect_download(timeout=WAIT) as waited:
+            action()
+        path = Path(waited.value.path())
+        named = path.with_name(f"{path.name[:8]}-{waited.value.suggested_filename}")
+        path.rename(named)
+        return named
+
+    def infotext(self) -> str:
+        self.page.wait_for_function("() => document.querySelector('#dragtext_infotext textarea').value", timeout=WAIT)
+        self.page.wait_for_timeout(500)
+        return self.value("infotext")
+
+    def shot(self, name: str) -> None:
+        """A picture of the page, for whoever wants to look at it."""
+        if SHOTS:
+            self.page.screenshot(path=Path(SHOTS) / f"{name}.png")
 
     def says(self, words: str, timeout: int = WAIT) -> str:
         """Wait until the line says something that matches."""

@@ -1,21 +1,29 @@
 """The tab in a real browser, as a person uses it, against `dragtext ui` under the installed gradio.
 
-Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path.
+Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path. DRAGTEXT_SHOTS names
+a folder for pictures of what was seen.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from .person import WAIT, Person
+from .person import WAIT, Person, scene_file
 from .test_standalone import server
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
 CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 
@@ -42,35 +50,144 @@ def browser():
 
 
 @pytest.fixture
-def person(client, browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en", accept_downloads=True)
-    context.add_init_script("localStorage.setItem('dragtext_quick', 'off')")
-    person = Person(context, str(client.base_url))
-    yield person
-    context.close()
-    assert person.faults == []
-    assert [url for url in person.asked if not url.startswith((str(client.base_url), "data:", "blob:"))] == []
+def visit(client, browser):
+    """Opens the page as somebody with such a browser; at the end nobody may have anything to complain about."""
+    people = []
+
+    def enter(query: str = "", quick: bool = False, **more) -> Person:
+        wanted = {"viewport": {"width": 1280, "height": 800}, "locale": "en", "accept_downloads": True, **more}
+        context = browser.new_context(**wanted)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        if not quick:
+            context.add_init_script("localStorage.setItem('dragtext_quick', 'off')")
+        people.append(Person(context, f"{client.base_url}{query}"))
+        return people[-1]
+
+    yield enter
+    for person in people:
+        person.page.context.close()
+        assert person.faults == []
+        assert [url for url in person.asked if not url.startswith((str(client.base_url), "data:", "blob:"))] == []
 
 
-def test_pull_drag_and_look(client, person, tmp_path):
+@pytest.fixture
+def person(visit):
+    return visit()
+
+
+def different(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape != other.shape or int(np.abs(one.astype(int) - other).max()) > 30
+
+
+def test_from_two_drags_to_a_script_that_does_it_again(client, person, tmp_path):
+    """The whole way of somebody who edits a picture."""
     person.open_scene(tmp_path, **QUICK)
-    person.pull(*PULL)
-    assert np.allclose(person.document()["drags"], [PULL], atol=1)
-    before = person.shown()
+    # Two drags are pulled, and one end is moved.
+    person.pull((100, 120), (140, 120))
+    person.pull((150, 150), (150, 190))
+    person.pull((150, 190), (170, 180))
+    wanted = [[[100, 120], [140, 120]], [[150, 150], [170, 180]]]
+    assert np.allclose(person.document()["drags"], wanted, atol=1)
+    # A mask is painted and partly erased.
+    person.layer_button("mask")
+    person.tool("brush")
+    person.pull((60, 100), (200, 100))
+    person.pull((60, 140), (200, 140))
+    painted = person.layer("mask").sum()
+    person.tool("eraser")
+    person.pull((60, 140), (90, 140))
+    left = person.layer("mask").sum()
+    assert 0 < left < painted
+    # Five steps back, three forth: the painted mask without its second stroke and without the erasing.
+    for _ in range(5):
+        person.tool("undo")
+    assert person.document()["mask"] is False
+    assert np.allclose(person.document()["drags"], [wanted[0]], atol=1)
+    for _ in range(3):
+        person.tool("redo")
+    assert np.allclose(person.document()["drags"], wanted, atol=1)
+    assert 0 < person.layer("mask").sum() < painted
+    person.shot("painted")
+    # It runs, is watched, and is interrupted.
+    for name, value in LONG.items():
+        person.fill(f"setting_{name}", value)
     person.press("drag")
-    person.says("Dragging")
-    assert "Saved as" in person.says("All steps were used")
-    edit = person.result()
-    assert person.cards() == [edit]
-    assert person.told(f"edits/{edit}")["state"] == "done"
-    person.page.mouse.move(5, 5)
-    assert np.abs(person.shown().astype(int) - before).max() > 20
-    assert "DragText drags" in person.value("infotext")
+    person.says("Dragging .* step [3-9]")
+    person.page.wait_for_selector("#dragtext_run .dragtext_curve", timeout=WAIT)
+    bar = int(person.page.locator("#dragtext_run .dragtext_bar").get_attribute("aria-valuenow"))
+    assert 40 < bar < 90
+    person.shot("running")
+    person.press("interrupt")
+    person.says("Stopped; this is the best so far")
+    first = person.result()
+    # And again, shorter.
+    for name in LONG:
+        person.fill(f"setting_{name}", QUICK.get(name, ""))
+    person.press("drag")
+    person.says("All steps were used")
+    person.page.wait_for_function("() => document.querySelectorAll('#dragtext_results [data-job]').length === 2")
+    second = person.result()
+    assert person.cards() == [second, first]
+    # The two are compared with the original and with each other.
+    person.rest()
+    alone = person.shown()
+    person.page.locator('[data-view="compare"]').click()
+    beside = person.shown()
+    assert different(alone, beside)
+    person.page.locator(f'[data-job="{first}"]').hover()
+    person.page.locator(f'[data-job="{first}"] .dragtext_card_against').click()
+    person.page.wait_for_selector(f'[data-job="{first}"].dragtext_other')
+    person.rest()
+    assert different(beside, person.shown())
+    person.shot("compared")
+    person.page.locator('[data-view="result"]').click()
+    # Its strength is scrubbed, over a strip that is there in a while.
+    person.page.wait_for_function("() => document.querySelectorAll('.dragtext_v_ready i').length >= 12", timeout=WAIT)
+    seen = {}
+    for v in (0, 0.5, 1, 2):
+        person.page.locator("#dragtext_v").fill(str(v))
+        person.rest()
+        seen[v] = person.shown()
+    assert different(seen[0], seen[1])
+    assert different(seen[1], seen[2])
+    assert different(seen[0.5], seen[1])
+    person.page.locator("#dragtext_v").fill("0.5")
+    person.do("keep")
+    person.says("Kept at 0.50")
+    kept = person.result()
+    assert person.told(f"edits/{kept}")["v"] == [0.5, 0.5]
+    assert "DragText v: 0.5" in person.infotext()
+    person.shot("scrubbed")
+    # A script in the clipboard gives the same picture, to the byte.
+    png = person.download(lambda: person.do("download"))
+    picture = person.download(lambda: person.item("snippet"))
+    script = person.page.evaluate("() => navigator.clipboard.readText()")
+    place = tmp_path / "script"
+    place.mkdir()
+    shutil.copy(picture, place / re.search(r"PICTURE = '([^']+)'", script)[1])
+    (place / "again.py").write_text(script)
+    subprocess.run([sys.executable, "again.py"], cwd=place, check=True, timeout=300)
+    assert np.array_equal(np.array(Image.open(place / "dragged.png")), np.array(Image.open(png)))
+    # Dragged on from what is shown.
+    person.do("onward")
+    person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 0", timeout=WAIT)
+    assert person.value("prompt") == "a red circle"
+    assert person.document()["picture"]["id"] != person.told(f"edits/{kept}")["picture"]
+    # An older result brings its picture and its drags back.
+    person.card(second)
+    person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 2", timeout=WAIT)
+    # What is deleted is gone.
+    person.do("delete")
+    person.says("Deleted")
+    assert second not in person.cards()
 
 
 def test_a_reload_in_the_middle_finds_the_edit_again(client, person, tmp_path):
     person.open_scene(tmp_path, seed=1, **LONG)
     person.pull(*PULL)
+    person.tool("brush")
+    person.layer_button("mask")
+    person.pull((60, 100), (200, 140))
     told = person.document()
     person.press("drag")
     person.says("Dragging .* step [2-9]")
@@ -83,26 +200,100 @@ def test_a_reload_in_the_middle_finds_the_edit_again(client, person, tmp_path):
     person.press("interrupt")
     assert "best so far" in person.says("Stopped; this is the best so far")
     edit = person.result()
-    # And once more, when it is over: the page has its results.
+    # A browser that has forgotten the document has it from the server.
+    person.page.evaluate("() => sessionStorage.removeItem('dragtext_document')")
+    person.page.evaluate("() => addEventListener('pagehide', () => sessionStorage.removeItem('dragtext_document'))")
     person.page.reload()
     person.ready()
-    person.page.wait_for_selector("#dragtext_results [data-job]", timeout=WAIT)
+    person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 1", timeout=WAIT)
     assert edit in person.cards()
+    assert person.document()["mask"] is True
 
 
-def test_one_page_leaves_anothers_edit_alone(client, browser, person, tmp_path):
+def test_a_png_brings_everything_back(client, visit, tmp_path):
+    person = visit()
+    person.open_scene(tmp_path, **QUICK)
+    person.pull(*PULL)
+    person.tool("pick")
+    person.layer_button("region")
+    person.tool("brush")
+    person.pull((90, 110), (120, 130))
+    region = person.layer("region")
+    person.press("drag")
+    person.says("All steps were used")
+    person.result()
+    png = person.download(lambda: person.do("download"))
+    infotext = person.infotext()
+    other = visit()
+    other.open(png)
+    other.says("Restored: 1 drags")
+    assert np.allclose(other.document()["drags"], [PULL], atol=1)
+    assert np.array_equal(other.layer("region"), region)
+    assert other.value("prompt") == "a red circle"
+    assert other.value("setting_steps") == str(QUICK["steps"])
+    # An infotext does, too, as far as it goes.
+    third = visit()
+    third.open(scene_file(tmp_path, 0))
+    third.page.locator("#dragtext_infotext_box .label-wrap").click()
+    third.fill("infotext", infotext)
+    third.press("use")
+    third.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 1", timeout=WAIT)
+    assert third.value("setting_steps") == str(QUICK["steps"])
+    # And a new picture keeps nothing of it.
+    third.open(scene_file(tmp_path, 1))
+    third.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 0", timeout=WAIT)
+    assert third.value("prompt") == ""
+
+
+def test_exports_and_imports(client, person, tmp_path):
+    person.open_scene(tmp_path, **QUICK)
+    person.pull(*PULL)
+    person.press("drag")
+    person.says("All steps were used")
+    edit = person.result()
+    for kind, ending in (("gif", "GIF"), ("mp4", None)):
+        film = person.download(lambda kind=kind: person.item(kind))
+        assert film.stat().st_size > 1000
+        if ending:
+            with Image.open(film) as opened:
+                assert opened.format == ending
+                assert opened.n_frames > 1
+    person.item("request")
+    person.says("in the clipboard")
+    request = json.loads(person.page.evaluate("() => navigator.clipboard.readText()"))
+    assert np.allclose(request["drags"], [PULL], atol=1)
+    files = {kind: person.download(lambda kind=kind: person.item(kind)) for kind in ("dragbench", "drag100")}
+    person.do("plot")
+    person.page.wait_for_selector("#dragtext_results .dragtext_plot .dragtext_curve_1", timeout=WAIT)
+    curve = person.told(f"edits/{edit}/curve")
+    assert len(curve["distance"]) == len(curve["loss"]) > 0
+    # Each of these brings the drags back onto the picture.
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    for path in (tmp_path / "request.json", *files.values()):
+        person.tool("undo")
+        person.page.wait_for_function("() => window.dragtext.stage().document.drags.length !== 1", timeout=WAIT)
+        person.drop(path)
+        person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 1", timeout=WAIT)
+        assert np.allclose(person.document()["drags"], [PULL], atol=1), path
+
+
+def test_one_page_leaves_anothers_edit_alone(client, visit, person, tmp_path):
     person.open_scene(tmp_path, seed=2, **LONG)
     person.pull(*PULL)
     person.press("drag")
     person.says("Dragging")
-    other = Person(browser.new_context(locale="en"), str(client.base_url))
+    other = visit()
     other.press("interrupt")
     other.says("Nothing of this page is running")
     assert other.cards() == []
+    other.open_scene(tmp_path, seed=2, **QUICK)
+    other.pull(*PULL)
+    other.press("drag")
+    other.says("1 before this one")
     person.says("Dragging")
     person.press("interrupt")
     person.says("best so far")
-    assert other.faults == []
+    other.says("All steps were used")
 
 
 def test_mistakes_are_a_line_on_the_page(person, tmp_path):
@@ -115,4 +306,159 @@ def test_mistakes_are_a_line_on_the_page(person, tmp_path):
     person.pull(*PULL)
     person.press("drag")
     person.says("'steps'")
+    (tmp_path / "note.json").write_text("{}")
     assert person.page.locator("#dragtext_version").inner_text().startswith("DragText ")
+    person.press("report")
+    person.says("in the clipboard")
+    assert "dragtext:" in person.page.evaluate("() => navigator.clipboard.readText()")
+    person.press("clear_cache")
+    person.says("were deleted")
+
+
+def test_settings_are_found_set_kept_and_forgotten(client, person, tmp_path):
+    person.page.locator("#dragtext_advanced .label-wrap").click()
+    search = person.page.locator(".dragtext_search")
+    search.fill("lora rank")
+    assert person.page.locator("#dragtext_setting_lora_rank").is_visible()
+    assert not person.page.locator("#dragtext_setting_patience").is_visible()
+    search.fill("")
+    # A slider writes its box, the arrow takes it back.
+    steps = person.page.locator("#dragtext_setting_steps")
+    steps.locator("input[type=range]").fill("500")
+    assert int(person.value("setting_steps")) > 100
+    steps.locator(".dragtext_reset").click()
+    assert person.value("setting_steps") == ""
+    # A preset comes back by its name.
+    person.fill("setting_steps", 17)
+    person.page.locator('[data-preset="save"]').click()
+    person.page.locator(".dragtext_preset_new input").fill("short")
+    person.page.keyboard.press("Enter")
+    person.says("Saved as short")
+    person.fill("setting_steps", "")
+    person.page.locator("#dragtext_preset").select_option("short")
+    person.page.wait_for_function("() => document.querySelector('#dragtext_setting_steps [type=text]').value === '17'")
+    person.page.locator('[data-preset="delete"]').click()
+    person.says("Deleted: short")
+    assert "short" not in person.told("presets")
+    # What the tab begins with.
+    person.page.locator('[data-preset="begin"]').click()
+    person.says("begins with these")
+    person.page.evaluate("() => sessionStorage.removeItem('dragtext_form')")
+    person.page.evaluate("() => addEventListener('pagehide', () => sessionStorage.removeItem('dragtext_form'))")
+    person.page.reload()
+    person.ready()
+    person.page.wait_for_function("() => document.querySelector('#dragtext_setting_steps [type=text]').value === '17'")
+    person.page.locator("#dragtext_preset").select_option("default")
+    person.page.locator('[data-preset="delete"]').click()
+    person.says("Deleted")
+
+
+@pytest.mark.parametrize("size", [(193, 300), (300, 161), (4000, 3000)], ids=lambda size: "x".join(map(str, size)))
+def test_pictures_of_every_shape(client, person, tmp_path, size):
+    width, height = size
+    path = tmp_path / "picture.png"
+    picture = np.full((height, width, 3), 128, np.uint8)
+    picture[height // 4 : height // 2, width // 4 : width // 2] = 255, 0, 0
+    Image.fromarray(picture).save(path)
+    person.open(path)
+    assert person.document()["picture"]["width"] == width
+    ends = (width * 0.3, height * 0.3), (width * 0.6, height * 0.4)
+    person.pull(*ends)
+    (pulled,) = person.document()["drags"]
+    assert np.allclose(pulled, ends, atol=max(size) / 200)
+    person.layer_button("mask")
+    person.tool("rectangle")
+    person.pull((width * 0.2, height * 0.2), (width * 0.7, height * 0.7))
+    mask = person.layer("mask")
+    assert mask.shape == (height, width)
+    share = mask.mean()
+    assert 0.2 < share < 0.3
+    if max(size) > 1000:  # an edit of so many pixels takes longer than a test may
+        return
+    for name, value in QUICK.items():
+        person.fill(f"setting_{name}", value)
+    person.press("drag")
+    person.says("All steps were used")
+    edit = person.result()
+    png = person.download(lambda: person.do("download"))
+    assert Image.open(png).size == size
+    assert person.told(f"edits/{edit}/document")["picture"]["width"] == width
+
+
+def test_a_quick_result_comes_by_itself_and_goes_with_the_next_movement(client, visit, tmp_path):
+    person = visit(quick=True)
+    person.open_scene(tmp_path, seed=1)
+    person.pull((138, 146), (168, 126))
+    person.says("A quick result")
+    person.rest()
+    quick = person.shown()
+    person.pull((168, 126), (175, 110))
+    person.rest()
+    assert different(quick, person.shown())
+    assert person.cards() == []  # nothing of it is kept
+    # A real drag goes first.
+    for name, value in QUICK.items():
+        person.fill(f"setting_{name}", value)
+    person.press("drag")
+    person.says("All steps were used")
+    assert len(person.cards()) == 1
+
+
+def test_examples_teach_by_doing(client, person):
+    person.page.wait_for_selector("#dragtext_stage .dragtext_example img[src]", timeout=WAIT)
+    assert person.page.locator("#dragtext_stage .dragtext_example").count() == 4
+    person.shot("empty")
+    person.page.locator("#dragtext_stage .dragtext_example").first.click()
+    person.has_picture()
+    assert person.document()["drags"]
+    assert person.value("prompt")
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        ("", {"viewport": {"width": 900, "height": 800}}),
+        ("/?__theme=dark", {}),
+        ("", {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True}),
+        ("", {"locale": "de-DE"}),
+    ],
+    ids=["900px", "dark", "tablet", "german"],
+)
+def test_the_page_on_other_screens(client, visit, tmp_path, query, more, request):
+    person = visit(query, **more)
+    page = person.page
+    for wanted in ("#dragtext_drag", "#dragtext_stage .dragtext_toolbar"):
+        box = page.locator(wanted).bounding_box()
+        assert box["y"] + box["height"] <= page.viewport_size["height"], wanted
+        assert box["x"] + box["width"] <= page.viewport_size["width"] + 1, wanted
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1")
+    page.set_input_files("#dragtext_stage input[type=file]", str(scene_file(tmp_path, 1)))
+    page.wait_for_function("() => window.dragtext.stage().document.picture", timeout=WAIT)
+    if more.get("has_touch"):
+        person.touch((138, 146), (168, 126))
+    else:
+        person.pull((138, 146), (168, 126))
+    assert np.allclose(person.document()["drags"], [[[138, 146], [168, 126]]], atol=2)
+    person.press("drag")
+    page.wait_for_selector("#dragtext_results .dragtext_after:not([hidden])", timeout=WAIT)
+    person.shot(request.node.callspec.id)
+    if more.get("locale") == "de-DE":
+        assert page.locator("#dragtext_drag").inner_text() == "Ziehen"
+        assert page.locator('[data-do="onward"]').inner_text() == "Von hier weiter"
+        assert "Startwert" in page.locator("#dragtext_setting_seed").inner_text()
+    if "dark" in query:
+        assert person.shown()[3, 3].max() < 90
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth + 1")
+
+
+def test_another_tab_hands_its_picture_over(client, person, tmp_path):
+    person.page.evaluate(
+        "(bytes) => window.dragtext.openUrl(URL.createObjectURL(new Blob([new Uint8Array(bytes)])), 'theirs.png')",
+        list(scene_file(tmp_path, 0).read_bytes()),
+    )
+    person.has_picture()
+    assert person.document()["picture"]["name"] == "theirs.png"
+    data = io.BytesIO()
+    Image.new("RGB", (70, 90), "red").save(data, "PNG")
+    person.paste(data.getvalue())
+    person.page.wait_for_function("() => window.dragtext.stage().document.picture.width === 70", timeout=WAIT)
