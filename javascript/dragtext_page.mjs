@@ -10,6 +10,7 @@ import { fillExamples, Opener } from "./dragtext_open.mjs";
 import { Quick, setQuick, wantsQuick } from "./dragtext_quick.mjs";
 import { Results } from "./dragtext_results.mjs";
 import { Run } from "./dragtext_run.mjs";
+import { offer } from "./dragtext_send.mjs";
 import { Form } from "./dragtext_settings.mjs";
 import { showTab } from "./dragtext_tab.mjs";
 import { pageLanguage, words } from "./dragtext_words.mjs";
@@ -264,4 +265,5 @@ if (!window.dragtext) {
   const page = new Page();
   window.dragtext = actionsOf(page);
   page.begin();
+  offer(page.say);
 }
