@@ -30,13 +30,14 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 # A loop from the picture as it is, which takes its time; the model's own settings would begin at the end.
 QUICK = {"steps": 6, "inference_steps": 10, "lora_steps": 2, "lora_batch": 1}
-LONG = {**QUICK, "steps": 400, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
+LONG = {"steps": 400, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
 PULL = (100, 120), (140, 120)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    options = ("--option", "preview_every=2", "--option", "default_settings=start=none")
+    settings = ", ".join(f"{name}={value}" for name, value in {"start": "none", **QUICK}.items())
+    options = ("--option", "preview_every=2", "--option", f"default_settings={settings}")
     with server(tmp_path_factory.mktemp("page"), *options) as client:
         yield client
 
@@ -81,7 +82,7 @@ def different(one: np.ndarray, other: np.ndarray) -> bool:
 
 def test_from_two_drags_to_a_script_that_does_it_again(client, person, tmp_path):
     """The whole way of somebody who edits a picture."""
-    person.open_scene(tmp_path, **QUICK)
+    person.open_scene(tmp_path)
     # Two drags are pulled, and one end is moved.
     person.pull((100, 120), (140, 120))
     person.pull((150, 150), (150, 190))
@@ -212,7 +213,7 @@ def test_a_reload_in_the_middle_finds_the_edit_again(client, person, tmp_path):
 
 def test_a_png_brings_everything_back(client, visit, tmp_path):
     person = visit()
-    person.open_scene(tmp_path, **QUICK)
+    person.open_scene(tmp_path)
     person.pull(*PULL)
     person.tool("pick")
     person.layer_button("region")
@@ -246,7 +247,7 @@ def test_a_png_brings_everything_back(client, visit, tmp_path):
 
 
 def test_exports_and_imports(client, person, tmp_path):
-    person.open_scene(tmp_path, **QUICK)
+    person.open_scene(tmp_path)
     person.pull(*PULL)
     person.press("drag")
     person.says("All steps were used")
@@ -286,7 +287,7 @@ def test_one_page_leaves_anothers_edit_alone(client, visit, person, tmp_path):
     other.press("interrupt")
     other.says("Nothing of this page is running")
     assert other.cards() == []
-    other.open_scene(tmp_path, seed=2, **QUICK)
+    other.open_scene(tmp_path, seed=2)
     other.pull(*PULL)
     other.press("drag")
     other.says("1 before this one")
@@ -324,6 +325,7 @@ def test_settings_are_found_set_kept_and_forgotten(client, person, tmp_path):
     search.fill("")
     # A slider writes its box, the arrow takes it back.
     steps = person.page.locator("#dragtext_setting_steps")
+    assert person.value("setting_steps") == "6"
     steps.locator("input[type=range]").fill("500")
     assert int(person.value("setting_steps")) > 100
     steps.locator(".dragtext_reset").click()
@@ -375,8 +377,6 @@ def test_pictures_of_every_shape(client, person, tmp_path, size):
     assert 0.2 < share < 0.3
     if max(size) > 1000:  # an edit of so many pixels takes longer than a test may
         return
-    for name, value in QUICK.items():
-        person.fill(f"setting_{name}", value)
     person.press("drag")
     person.says("All steps were used")
     edit = person.result()
@@ -397,8 +397,6 @@ def test_a_quick_result_comes_by_itself_and_goes_with_the_next_movement(client, 
     assert different(quick, person.shown())
     assert person.cards() == []  # nothing of it is kept
     # A real drag goes first.
-    for name, value in QUICK.items():
-        person.fill(f"setting_{name}", value)
     person.press("drag")
     person.says("All steps were used")
     assert len(person.cards()) == 1
