@@ -50,6 +50,7 @@ export class Stage {
     this.cross = null; // the keyboard's, in the picture
     this.shown = null; // a result
     this.share = null; // of the view left of the line between picture and result
+    this.other = null; // what is left of that line in place of the picture
     this.hasty = null; // a quick result
     this.running = null; // {points, image} of an edit that runs
     this.originally = false;
@@ -172,9 +173,13 @@ export class Stage {
     this.redraw();
   }
 
-  /** Show picture and result beside each other, with a line at a share (0..1) of the view; null: the result alone. */
-  compare(share) {
+  /**
+   * Show picture and result beside each other, with a line at a share (0..1) of the view; null: the result alone.
+   * other: in place of the picture.
+   */
+  compare(share, other = this.other) {
     this.share = share === null ? null : Math.min(1, Math.max(0, share));
+    this.other = share === null ? null : other;
     this.redraw();
   }
 

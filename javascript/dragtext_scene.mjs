@@ -18,7 +18,10 @@ export function sceneOf(stage) {
   if (!originally) {
     if (running?.image) image = running.image;
     else if (shown && share === null) image = shown;
-    else if (shown && !running) over = { image: shown, share };
+    else if (shown && !running) {
+      image = stage.other ?? image;
+      over = { image: shown, share };
+    }
   }
   const hidden = originally || (shown && !running && (share !== null || !stage.pointer));
   return {

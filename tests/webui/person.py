@@ -196,6 +196,13 @@ class Person:
         self.page.wait_for_timeout(500)
         return self.value("infotext")
 
+    def in_sight(self, *wanted: str) -> bool:
+        """Whether all of these lie whole in the window, and nothing is wider than it."""
+        width, height = self.page.viewport_size["width"], self.page.viewport_size["height"]
+        boxes = [self.page.locator(one).bounding_box() for one in wanted]
+        inside = all(box["x"] + box["width"] <= width and box["y"] + box["height"] <= height for box in boxes)
+        return inside and self.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
     def shot(self, name: str) -> None:
         """A picture of the page, for whoever wants to look at it."""
         if SHOTS:
