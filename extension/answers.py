@@ -12,6 +12,7 @@ from .editing import records_of
 from .job import QUICK, EditJob, Job
 from .limits import sentence
 from .pictures import UnknownPictureError, png_file
+from .presets import UnknownPresetError
 from .queue import (
     ClosedError,
     DuplicateJobError,
@@ -28,6 +29,7 @@ from .words import words
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownJobError, 404),
     (UnknownPictureError, 404),
+    (UnknownPresetError, 404),
     (DuplicateJobError, 409),
     (NotFinishedError, 409),
     (QueueFullError, 429),

@@ -64,14 +64,14 @@ async def masked_body(request: Request) -> dict[str, Any]:
     return await in_thread(lambda: with_uris(_parse(data)))
 
 
-async def file_body(request: Request) -> bytes:
-    """A picture file that is the whole body."""
+async def file_body(request: Request, *more: str) -> bytes:
+    """A picture file that is the whole body; more: what else it may be, as content types."""
     kind = _content_type(request)
-    if not kind.startswith("image/") and kind != "application/octet-stream":
-        raise RefusedError(415, "Send the picture file itself, with its content type, for example image/png.")
+    if not kind.startswith("image/") and kind not in ("application/octet-stream", *more):
+        raise RefusedError(415, "Send the file itself, with its content type, for example image/png.")
     data = await body(request)
     if not data:
-        raise InputError("The image is empty.")
+        raise InputError("The file is empty.")
     return data
 
 

@@ -17,6 +17,7 @@ from ..sdk.model.memory import memory_errors
 from ..sdk.picture.files import METADATA_KEY
 from ..sdk.result import PHASES, EditResult, Progress
 from .estimate import Estimate, History
+from .expectation import Experience
 from .hosts.base import Host, Notice
 from .infotext import write_infotext
 from .job import EditJob, Job, RenderJob
@@ -41,6 +42,7 @@ class Editing:
         self._editors: OrderedDict[str, Editor] = OrderedDict()
         self._lock = threading.Lock()
         self._history = History()
+        self.experience = Experience()
 
     def estimate(self) -> Estimate:
         """For a new edit; it knows what earlier ones took."""
@@ -90,6 +92,8 @@ class Editing:
                         self._editors.pop(key, None)
                 raise
             job.fingerprint = model.fingerprint
+            if not job.quick and job.picture is not None:
+                self.experience.learn(job.picture, result, model.native_resolution, job.estimate.worked)
         job.infotext = write_infotext(result, job.id)
         job.result = replace(result, rendering=result.rendering.with_model(None))
         # Once in memory; the settings as they were asked for, without those of the model.

@@ -84,6 +84,11 @@ class Estimate:
             self.history.learn(self._phase, seconds, self._samples[0][2] - self._samples[-1][2])
         self._phase = ""
 
+    @property
+    def worked(self) -> frozenset[str]:
+        """The phases that had something to do and are over."""
+        return frozenset(self._spent)
+
     def seconds(self) -> float | None:
         """Seconds left, None while nothing is known."""
         if self._shown is None:

@@ -16,12 +16,14 @@ from PIL import Image
 from ..sdk.errors import DragTextError, InterruptedEditError
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
+from ..sdk.settings import Settings
 from .editing import Editing, explained
 from .estimate import Estimate
+from .expectation import Expected
 from .hosts.base import Host
 from .job import ASKED, QUICK, EditJob, Job, RenderJob, State
+from .keeping import to_forget
 from .limits import check_request, with_small_masks
-from .options import number
 from .pictures import Picture, Pictures, read_picture
 from .quick import quick_settings
 from .strips import StripJob
@@ -30,9 +32,6 @@ log = logging.getLogger("dragtext")
 
 MAX_WAITING = 32
 MAX_WAITING_BYTES = 512 * 2**20  # of picture files
-RENDERS_KEPT = 30
-QUICK_KEPT = 4
-ENDED_KEPT = 100  # without a result: only their state is left
 
 
 class QueueFullError(DragTextError):
@@ -198,6 +197,10 @@ class Jobs:
                 worker.join(0.2)  # short, so that a signal is heard
         return not worker.is_alive()
 
+    def expect(self, picture: Picture, settings: Settings) -> Expected:
+        """What an edit will probably take."""
+        return self._editing.experience.expect(picture, settings)
+
     def forget_editors(self) -> None:
         """Drop what is kept in memory for the next drag on the same picture."""
         self._editing.forget()
@@ -314,22 +317,8 @@ class Jobs:
         job.ended.set()
 
     def _drop_old(self) -> None:
-        """Forget the oldest outcomes over number and budget. What ended without one never drops a result."""
-        ended = [job for job in self._jobs.values() if job.ended.is_set()]
-        quick = [job for job in ended if job.rank == QUICK]
-        empty = [job for job in ended if job.result_bytes == 0 and job.rank != QUICK]
-        edits = [job for job in ended if job.result_bytes and isinstance(job, EditJob) and not job.quick]
-        points = [job for job in ended if job.result_bytes and not isinstance(job, EditJob)]
-        most = int(number(self.host, "results_kept"))
-        for job in [*quick[:-QUICK_KEPT], *empty[:-ENDED_KEPT], *points[:-RENDERS_KEPT], *edits[:-most]]:
+        for job in to_forget(self._jobs.values(), self.host):
             self._drop(job)
-        budget = number(self.host, "results_limit_mb") * 2**20
-        kept = [job for job in [*quick, *points, *edits] if job.id in self._jobs]
-        used = sum(job.result_bytes for job in kept)
-        for job in kept[:-1]:
-            if used > budget and job.id in self._jobs:
-                self._drop(job)
-                used = sum(other.result_bytes for other in kept if other.id in self._jobs)
 
     def _drop(self, job: Job) -> None:
         """Forget a job, and what was rendered from it."""

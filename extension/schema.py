@@ -7,7 +7,6 @@ from typing import Any
 from ..sdk.render.rendering import LIMIT
 from ..sdk.settings import catalogue
 from .limits import MAX_DRAGS, MAX_PROMPT
-from .strips import MOST_POINTS
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 NULLABLE_NUMBER = {"type": ["number", "null"]}
@@ -47,17 +46,19 @@ EXAMPLE_EDIT = {
 }
 
 
-def _object(properties: dict[str, Any], required: list[str] | None = None, **more: Any) -> dict[str, Any]:
+def object_of(properties: dict[str, Any], required: list[str] | None = None, **more: Any) -> dict[str, Any]:
+    """JSON Schema of an object."""
     return {"type": "object", "properties": properties, "required": required or [], **more}
 
 
-def _list(items: dict[str, Any]) -> dict[str, Any]:
+def list_of(items: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of a list."""
     return {"type": "array", "items": items}
 
 
 def settings_schema() -> dict[str, Any]:
     """JSON Schema of the settings."""
-    return _object({info.name: info.json_schema() for info in catalogue()}, additionalProperties=False)
+    return object_of({info.name: info.json_schema() for info in catalogue()}, additionalProperties=False)
 
 
 def edit_schema() -> dict[str, Any]:
@@ -86,7 +87,7 @@ def edit_schema() -> dict[str, Any]:
         "id": {"type": "string", "pattern": IDENTIFIER, "description": "an id of your own; a second use is refused"},
     }
     either = [{"required": ["image"]}, {"required": ["picture"]}]
-    return _object(properties, additionalProperties=False, oneOf=either)
+    return object_of(properties, additionalProperties=False, oneOf=either)
 
 
 def picture_schema() -> dict[str, Any]:
@@ -98,72 +99,12 @@ def picture_schema() -> dict[str, Any]:
         "prompt": {"type": "string", "description": "of that request, or of a host's infotext"},
         "note": {"type": "string", "description": "what there is to say about reading it"},
     }
-    return _object(properties, ["id", "width", "height"])
-
-
-def pick_schema() -> dict[str, Any]:
-    """JSON Schema of how somebody points at an object; one of these at least."""
-    stroke = _object(
-        {"radius": {"type": "number", "exclusiveMinimum": 0}, "points": _list(POINT)}, ["radius", "points"]
-    )
-    box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-    properties = {
-        "handles": {**_list(POINT), "maxItems": MAX_DRAGS, "description": "(x, y) pixels that lie on it"},
-        "box": {**box, "description": "left, top, right, bottom: a rectangle that holds it"},
-        "plus": {**_list(stroke), "description": "strokes over it"},
-        "minus": {**_list(stroke), "description": "strokes over what does not belong to it"},
-    }
-    return _object(properties, additionalProperties=False)
-
-
-def region_schema() -> dict[str, Any]:
-    """JSON Schema of a region that was found."""
-    return _object({"region": URI, "note": {"type": "string"}}, ["region", "note"])
-
-
-def mask_schema() -> dict[str, Any]:
-    """JSON Schema of a mask that follows."""
-    return _object({"mask": URI}, ["mask"])
-
-
-def drawn_schema(*required: str) -> dict[str, Any]:
-    """JSON Schema of what somebody has drawn so far."""
-    properties: dict[str, Any] = {"drags": {**DRAGS, "minItems": 0}, "region": REGION}
-    if "region" not in required:
-        properties |= {"drags": DRAGS, "mask": MASK}
-    return _object(properties, list(required), additionalProperties=False)
-
-
-def start_schema() -> dict[str, Any]:
-    """JSON Schema of a warped start's parts."""
-    root = {**URI, "type": ["string", "null"], "description": "where it hangs on a body, if it does"}
-    move = _object({"region": URI, "drags": _list({"type": "integer"}), "root": root}, ["region", "drags", "root"])
-    properties = {
-        "source": {"type": "string", "enum": ["given", "found", "mask", "handles"]},
-        "moves": {**_list(move), "description": "regions, with the numbers of the drags that carry each"},
-        "background": {"type": "string", "description": "data URI of a JPEG: the picture without them, filled"},
-    }
-    return _object(properties, ["source", "moves", "background"])
-
-
-def document_schema() -> dict[str, Any]:
-    """JSON Schema of what an edit was made from."""
-    picture = _object({name: {"type": kind} for name, kind in PICTURE_FIELDS}, [name for name, _ in PICTURE_FIELDS])
-    properties = {
-        "picture": picture,
-        "prompt": {"type": "string"},
-        "drags": DRAGS,
-        "mask": MASK,
-        "region": REGION,
-        "settings": {"type": "object"},
-        "v": _list({"type": "number"}),
-    }
-    return _object(properties, list(properties))
+    return object_of(properties, ["id", "width", "height"])
 
 
 def job_schema() -> dict[str, Any]:
     """JSON Schema of a job's state."""
-    error = _object({"kind": {"type": "string"}, "message": {"type": "string"}}, ["kind", "message"])
+    error = object_of({"kind": {"type": "string"}, "message": {"type": "string"}}, ["kind", "message"])
     properties = {
         "id": {"type": "string"},
         "kind": {"type": "string", "enum": ["edit", "render", "strip"]},
@@ -184,17 +125,17 @@ def job_schema() -> dict[str, Any]:
         "preview_version": {"type": "integer", "description": "grows with every new preview; 0 is none yet"},
         "preview": {**NULLABLE_TEXT, "description": "JPEG in base64, if asked for and newer than `seen`"},
         "frames": {"type": "integer", "description": "of a strip: how many of its points are rendered"},
-        "values": {**_list(_list({"type": "number"})), "description": "of a strip: v and text of each point"},
+        "values": {**list_of(list_of({"type": "number"})), "description": "of a strip: v and text of each point"},
         "error": {"anyOf": [error, {"type": "null"}]},
         "saved": {**NULLABLE_TEXT, "description": "file name of the saved picture"},
         "note": {"type": "string", "description": "what else there is to say"},
     }
-    return _object(properties, ["id", "state"])
+    return object_of(properties, ["id", "state"])
 
 
 def error_schema() -> dict[str, Any]:
     """JSON Schema of every refusal."""
-    return _object({"error": {"type": "string"}, "detail": {"type": "string"}}, ["error", "detail"])
+    return object_of({"error": {"type": "string"}, "detail": {"type": "string"}}, ["error", "detail"])
 
 
 def result_schema() -> dict[str, Any]:
@@ -207,7 +148,7 @@ def result_schema() -> dict[str, Any]:
         "report": {"type": "object"},
         "trajectory": {"type": "array", "items": {"type": "array", "items": POINT}},
     }
-    return _object(properties, ["image", "infotext", "request", "v", "report", "trajectory"])
+    return object_of(properties, ["image", "infotext", "request", "v", "report", "trajectory"])
 
 
 def render_schema() -> dict[str, Any]:
@@ -219,28 +160,7 @@ def render_schema() -> dict[str, Any]:
         "wait": {"type": "boolean", "default": True, "description": "false: answer with a job to be asked for"},
         "save": {"type": "boolean", "default": False, "description": "also write it where the host saves"},
     }
-    return _object(properties, ["v"], additionalProperties=False)
-
-
-def strip_schema() -> dict[str, Any]:
-    """JSON Schema of a strip."""
-    v = {"type": "number", "minimum": -LIMIT, "maximum": LIMIT}
-    pair = {"type": "array", "items": v, "minItems": 2, "maxItems": 2}
-    values = {"type": "array", "items": {"anyOf": [v, pair]}, "minItems": 1, "maxItems": MOST_POINTS}
-    return _object(
-        {"v": {**values, "description": "points, or pairs for image and text, in the order of the frames"}},
-        ["v"],
-        additionalProperties=False,
-    )
-
-
-def curve_schema() -> dict[str, Any]:
-    """JSON Schema of what a loop did."""
-    properties = {
-        "distance": {**_list({"type": "number"}), "description": "mean distance left, pixels"},
-        "loss": {**_list(NULLABLE_NUMBER), "description": "null where a step only looked"},
-    }
-    return _object(properties, ["distance", "loss"])
+    return object_of(properties, ["v"], additionalProperties=False)
 
 
 def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
@@ -250,9 +170,9 @@ def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     return {"application/json": content}
 
 
-def file_body() -> dict[str, Any]:
-    """A request body that is a picture file."""
-    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FILES}
+def file_body(*more: str) -> dict[str, Any]:
+    """A request body that is a picture file; more: what else it may be, as content types."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (*FILES, *more)}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -269,7 +189,7 @@ def edit_body() -> dict[str, Any]:
         "request": {"type": "string", "description": "the JSON object without image and mask"},
     }
     content = _json(edit_schema(), EXAMPLE_EDIT)
-    content["multipart/form-data"] = {"schema": _object(form, ["image", "request"], additionalProperties=False)}
+    content["multipart/form-data"] = {"schema": object_of(form, ["image", "request"], additionalProperties=False)}
     return {"requestBody": {"required": True, "content": content}}
 
 

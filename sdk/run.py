@@ -258,7 +258,8 @@ class Phases:
                 abar = alpha_bar(self.model, timestep)
                 _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
             image = self.model.decode(latent)
-        return compose(image, self._frame, self._loaded, self._mask if self._settings.composite else None)
+        mask = self._mask if self._settings.composite else None
+        return compose(image, self._frame, self._loaded, mask, seam=self._settings.seam)
 
     def _rendering(self, problem: DragProblem, last: Step, weights: IdentityWeights) -> Rendering:
         return Rendering(

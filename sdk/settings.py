@@ -21,6 +21,7 @@ from .drag import METHODS, MethodName, defaults_of
 from .errors import InputError
 
 MOST_LEVELS = 500
+SEAM = 4.0
 
 Kind = Literal["bool", "int", "float", "choice"]
 # What a model may recommend settings for: all drags of an edit go the same way, turn, or change a size; or none of it.
@@ -68,6 +69,12 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         default=True,
         description="with a mask, give every byte outside it back as it was, and protect what it covers less than "
         "half; off is the published behaviour, where an edit changes the rest of the picture a little too",
+    )
+    seam: float = Field(
+        default=SEAM,
+        ge=0,
+        le=256,
+        description="pixels inside the mask over which an edit fades in, up to twice as many where it is enlarged",
     )
     steps: int | None = Field(default=None, ge=1, le=2000, description="most updates of the drag loop")
     lr: float | None = Field(default=None, gt=0, le=10, description="Adam step size of the latent")

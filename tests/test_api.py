@@ -136,7 +136,7 @@ def test_a_picture_is_uploaded_once(client):
     for content, kind, status, words in (
         (b"nonsense", "image/png", 422, "not a picture"),
         (b"", "image/png", 422, "empty"),
-        (b"x", "text/html", 415, "picture file itself"),
+        (b"x", "text/html", 415, "file itself"),
     ):
         refused(client.post("/dragtext/v1/pictures", content=content, headers={"content-type": kind}), status, words)
 

@@ -311,7 +311,7 @@ def test_edits_without_a_result_push_no_result_out(jobs, host):
 
 
 def test_results_stay_within_a_budget_of_memory(jobs, host, monkeypatch):
-    monkeypatch.setattr("dragtext.extension.queue.number", lambda _host, name: 10 if name == "results_kept" else 0.0)
+    monkeypatch.setattr("dragtext.extension.keeping.number", lambda _host, name: 10 if name == "results_kept" else 0.0)
     made = [finished(jobs.submit(picture(), request(steps=1, lora_steps=0))) for _ in range(2)]
     assert made[1].result_bytes > 3 * 64 * 80 * 2
     assert [job.id for job in jobs.all()] == [made[1].id]  # the newest stays, whatever it takes
@@ -547,7 +547,7 @@ def test_the_hosts_own_interrupt_ends_a_strip(jobs, host):
 
 def test_strips_count_in_the_budget(jobs, monkeypatch):
     edit = finished(jobs.submit(picture(), request(lora_steps=0, steps=1)))
-    monkeypatch.setattr("dragtext.extension.queue.number", lambda _host, name: 10 if name == "results_kept" else 0.0)
+    monkeypatch.setattr("dragtext.extension.keeping.number", lambda _host, name: 10 if name == "results_kept" else 0.0)
     finished(jobs.submit_strip(edit, POINTS))
     assert jobs.all() == [edit]
 

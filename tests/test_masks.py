@@ -292,3 +292,23 @@ def test_the_seam_at_the_mask_is_soft_and_narrow():
     assert (pasted[~mask] == 100).all()
     profile = pasted[60].astype(int)
     assert np.abs(np.diff(profile)).max() <= 21
+
+
+@pytest.mark.parametrize("seam", [0, 1, 20])
+def test_the_seam_is_as_wide_as_it_is_asked_for(seam, model):
+    flat = np.full((128, 128, 3), 100, np.uint8)
+    mask = np.zeros((128, 128), bool)
+    mask[20:110, 20:110] = True
+    share = Frame.of(128, 128).share(mask, seam)
+    assert (share[~mask] == 0).all()
+    # Along the middle row, how far the share is below one.
+    assert int((share[60, 20:65] < 1).sum()) == max(0, seam - 1)
+    picture = np.random.default_rng(0).integers(0, 255, flat.shape, dtype=np.uint8)
+    hard, soft = (
+        np.array(sdk.Editor(model, picture).drag([((55, 60), (80, 70))], mask=mask, seam=width, **FAST).image)
+        for width in (0, 30)
+    )
+    assert np.array_equal(hard[~mask], soft[~mask])
+    assert (hard != soft)[mask].any()
+    middle = (slice(62, 68), slice(62, 68))
+    assert np.array_equal(hard[middle], soft[middle])

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from ...sdk.model.base import DiffusionModel
+from ...sdk.model.recommended import Recommended
 
 T = TypeVar("T")
 
@@ -96,6 +97,15 @@ class Host(ABC):
     @abstractmethod
     def accounts(self) -> Accounts:
         """Who may use the API."""
+
+    def recommended(self) -> Recommended:
+        """The settings that come with the checkpoint that is loaded; empty where none is, or it brings none."""
+        return {}
+
+    @property
+    def config_folder(self) -> Path | None:
+        """Where presets are written; None is the SDK's own place."""
+        return None
 
     @property
     def cache_folder(self) -> Path | None:

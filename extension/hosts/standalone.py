@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from ...sdk.model.base import DiffusionModel
-from ...sdk.model.load import load_model
+from ...sdk.model.load import load_model, recommended_of
+from ...sdk.model.recommended import Recommended
 from ...sdk.picture.files import write_atomically
 from ..options import BY_NAME
 from ..pictures import png_file
@@ -57,6 +58,11 @@ class Standalone(Host):
             self._model = load_model(self._source, device=self._device, dtype=self._dtype, vae=self._vae)
         with gradients_allowed():
             yield self._model
+
+    def recommended(self) -> Recommended:
+        if self._model is not None:
+            return self._model.recommended
+        return recommended_of(self._source)
 
     def show(self, notice: Notice) -> None:
         """There is no bar but the tab's."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...sdk.errors import InputError, ModelError
 from ...sdk.model.base import PredictionType, TextEmbedding
+from ...sdk.model.recommended import Recommended, read_recommended
 from ..options import BY_NAME, PREFIX
 from .base import Accounts, Host, Notice
 
@@ -131,6 +132,21 @@ class WebUI(Host):
             lines = Path(path).read_text(encoding="utf8").splitlines()
             page |= _accounts(",".join(line.strip() for line in lines if line.strip()))
         return Accounts(page, _accounts(getattr(options, "api_auth", None)))
+
+    def recommended(self) -> Recommended:
+        from modules.sd_models import model_data
+
+        model = model_data.sd_model  # `shared.sd_model` would load one
+        known = getattr(model, "filename", None) or getattr(
+            getattr(model, "sd_checkpoint_info", None), "filename", None
+        )
+        return read_recommended(Path(known)) if known else {}
+
+    @property
+    def config_folder(self) -> Path | None:
+        from modules.paths_internal import data_path
+
+        return Path(data_path) / "dragtext"
 
     @property
     def cache_folder(self) -> Path | None:

@@ -13,15 +13,17 @@ from ..queue import Jobs
 from .afterwards import add_afterwards
 from .base import API, PAGE, Routes
 from .edits import add_edits
+from .exchange import add_examples, add_exchange
 from .facts import add_facts, add_scripts
 from .following import add_following
 from .looking import add_looking
 from .pictures import add_pictures
+from .settings import add_expectation, add_presets
 
 __all__ = ["API", "PAGE", "add_routes"]
 
-PARTS = (add_edits, add_following, add_afterwards, add_pictures, add_looking, add_facts)
-PAGES_OWN = (add_scripts,)
+PARTS = (add_edits, add_following, add_afterwards, add_pictures, add_looking, add_exchange, add_facts)
+PAGES_OWN = (add_examples, add_presets, add_expectation, add_scripts)
 
 
 def add_routes(app: Any, jobs: Jobs) -> None:

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from ...sdk.errors import InputError
-from .. import schema
+from .. import schema, shapes
 from ..animation import FORMATS, animation
 from ..answers import describe
 from ..bodies import in_thread, json_body
@@ -27,7 +27,7 @@ def add_afterwards(routes: Routes) -> None:
         "GET",
         "/edits/{job_id}/document",
         "What an edit was made from",
-        {200: schema.answer(schema.document_schema(), "Picture and request."), **schema.responses(404, 409)},
+        {200: schema.answer(shapes.document_schema(), "Picture and request."), **schema.responses(404, 409)},
     )
     async def edit_document(request: Request, job_id: str) -> Response:
         """The picture is kept again, so that its id can be used."""
@@ -47,7 +47,7 @@ def add_afterwards(routes: Routes) -> None:
             202: schema.answer(schema.job_schema(), "The strip: a job that lets every other one go first."),
             **schema.responses(400, 404, 409, 411, 413, 415, 422, 429, 503),
         },
-        openapi_extra=schema.body(schema.strip_schema(), {"v": [0, 0.5, 1, 1.5, 2]}),
+        openapi_extra=schema.body(shapes.strip_schema(), {"v": [0, 0.5, 1, 1.5, 2]}),
         status_code=202,
     )
     async def render_strip(request: Request, job_id: str) -> Response:
@@ -78,7 +78,7 @@ def add_afterwards(routes: Routes) -> None:
         "GET",
         "/edits/{job_id}/curve",
         "Distance left and loss, step by step",
-        {200: schema.answer(schema.curve_schema(), "One number per step so far."), **schema.responses(404)},
+        {200: schema.answer(shapes.curve_schema(), "One number per step so far."), **schema.responses(404)},
     )
     async def edit_curve(request: Request, job_id: str) -> Response:
         steps = list(routes.job(request, job_id).origin.curve)

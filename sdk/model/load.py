@@ -13,7 +13,7 @@ from .base import Attention, PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
-from .recommended import read_recommended
+from .recommended import Recommended, read_recommended
 from .single_file import load_file
 from .weights import PICKLE_SUFFIXES
 
@@ -85,6 +85,11 @@ def load_model(
         reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         msg = f"{path.name} cannot be loaded ({reason}); download the model again."
         raise ModelError(msg) from error
+
+
+def recommended_of(source: str | Path | None = None) -> Recommended:
+    """The settings that come with a model, without loading it; source and errors as for `load_model`."""
+    return read_recommended(_find(EMBEDDED if source is None else source, "model")[0])
 
 
 def _find(source: str | Path, what: str) -> tuple[Path, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..settings import SEAM
 from .colour import from_srgb
 from .frame import Frame
 from .reading import LoadedImage, to_pil
@@ -25,14 +26,19 @@ class Kept:
 
 
 def compose(
-    image: Tensor, frame: Frame, original: LoadedImage, mask: np.ndarray | None, kept: Kept | None = None
+    image: Tensor,
+    frame: Frame,
+    original: LoadedImage,
+    mask: np.ndarray | None,
+    kept: Kept | None = None,
+    seam: float = SEAM,
 ) -> Image.Image:
     """(1, 3, H', W') in [0, 1] as a PIL image of the user's size, mode and colour space.
 
     mask: (H, W), where the picture may change; None lets the whole box of `frame` change. Everything else keeps the
-    bytes of `original`.
+    bytes of `original`. seam: pixels, see `Frame.share`.
     """
-    part, share = frame.part_from_model(image), frame.share(mask)
+    part, share = frame.part_from_model(image), frame.share(mask, seam)
     top, left, bottom, right = frame.box
     box = (slice(top, bottom), slice(left, right))
     whole = None if original.alpha is None else original.alpha.copy()

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..request import Drag, Point
+from ..settings import SEAM
 
 LATENT_FACTOR = 8
 MIN_MODEL_SIDE = 64
-SEAM = 4.0  # pixels inside the mask over which an edit fades in, up to twice as many where it is enlarged
 ROOM, MIN_ROOM, MIN_BOX = 0.35, 24.0, 96.0  # around drags and mask: share of their extent, pixels; least side, pixels
 
 
@@ -140,11 +140,12 @@ class Frame:
         part = (cropped.permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
         return part if self.work == self.box_size else _resize(part, self.box_size)
 
-    def share(self, mask: np.ndarray | None) -> np.ndarray | None:
+    def share(self, mask: np.ndarray | None, seam: float = SEAM) -> np.ndarray | None:
         """(height, width) of the box, float32 0..1: how much of the edited picture is taken; None is all of it.
 
-        0 outside the mask (H, W), 1 from a few pixels inside it on, sooner in a mask so thin that it has no more; rises
-        softly from those edges of the box that are not the picture's own.
+        0 outside the mask (H, W), 1 from `seam` pixels inside it on, or up to twice as many where the work is enlarged;
+        sooner in a mask so thin that it has no more. It rises softly from those edges of the box that are not the
+        picture's own.
         """
         top, left, bottom, right = self.box
         if mask is None and self.box == (0, 0, *self.image):
@@ -164,11 +165,11 @@ class Frame:
         share = rows[:, None] * ramp(width, left == 0, right == self.image[1])[None]
         if mask is not None:
             # Where the work is enlarged again its pixels are coarse, and a seam as narrow as usual would show.
-            seam = float(np.clip(SEAM / min(self.scale), SEAM, 2 * SEAM))
+            wide = float(np.clip(seam / min(self.scale), seam, 2 * seam))
             inside = (np.asarray(mask)[top:bottom, left:right] > 0).astype(np.uint8)
             if not inside.all():
                 within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-                share = share * np.clip(within / min(seam, max(1.0, float(within.max()) / 2)), 0, 1)
+                share = share * np.clip(within / max(min(wide, max(1.0, float(within.max()) / 2)), 1e-3), 0, 1)
         return share
 
     def mask_to_model(self, mask: np.ndarray, drags: Sequence[Drag] = (), *, published: bool | None = None) -> Tensor:

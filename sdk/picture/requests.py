@@ -38,12 +38,25 @@ def read_request(path: str | Path) -> Request:
     Raises InputError.
     """
     path, number = _split(str(path))
-    data = _read(path)
+    request, _ = parse_request(_read(path), path, number)
+    regions = (request.region,) if isinstance(request.region, str) else request.region
+    return replace(
+        request,
+        mask=None if request.mask is None else _from_here(request.mask, path),
+        region=None if regions is None else tuple(_from_here(region, path) for region in regions),
+    )
+
+
+def parse_request(data: bytes, path: Path, number: int | None = None) -> tuple[Request, int]:
+    """The same from a file's content, with masks as they stand in it; and how many requests it holds.
+
+    path: what to call it; number: which of several, from 1 on. Raises InputError.
+    """
     if data.startswith(b"\x89PNG"):
         text = getattr(open_picture(data, "request"), "text", {}).get(METADATA_KEY)
         if text is None:
             raise InputError(f"{path.name} carries no DragText request; give a .json file or a PNG written by an edit.")
-        return Request.from_json(text)
+        return Request.from_json(text), 1
     for magic, kind in PICTURES.items():
         if data.startswith(magic):
             raise InputError(
@@ -54,13 +67,7 @@ def read_request(path: str | Path) -> Request:
         items = _several(read_pickle(data, path.name))
     else:
         items = _read_text(data, path)
-    request = Request.from_data(_as_ours(_choose(items, number, path), path))
-    regions = (request.region,) if isinstance(request.region, str) else request.region
-    return replace(
-        request,
-        mask=None if request.mask is None else _from_here(request.mask, path),
-        region=None if regions is None else tuple(_from_here(region, path) for region in regions),
-    )
+    return Request.from_data(_as_ours(_choose(items, number, path), path)), len(items)
 
 
 def _from_here(mask: str, path: Path) -> str:

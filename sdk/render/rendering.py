@@ -93,7 +93,8 @@ class Rendering:
         """(1, 3, H', W') in [0, 1], rendered at v, as a picture of the user's size, the original where the mask allows
         no change."""
         kept = self.kept if v == 1 else None
-        return compose(image, self.frame, self.picture, self.mask if self.settings.composite else None, kept)
+        mask = self.mask if self.settings.composite else None
+        return compose(image, self.frame, self.picture, mask, kept, self.settings.seam)
 
     @property
     def total_steps(self) -> int:

@@ -1,0 +1,88 @@
+"""Requests from files and to files, and the examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from PIL import Image
+
+from ...sdk.evaluation.examples import examples
+from ...sdk.picture.files import METADATA_KEY
+from .. import schema, shapes
+from ..answers import refused
+from ..bodies import file_body, in_thread, masked_body
+from ..exchange import exported, request_in
+from ..pictures import png_file
+from .base import NEVER_STORED, Routes
+
+REQUEST_FILES = ("application/json", "text/plain")
+EXPORTED = {kind: {} for kind in ("application/json", "application/zip")}
+
+
+def add_exchange(routes: Routes) -> None:
+    """Read a request from a file, write one into a file."""
+
+    @routes.add(
+        "POST",
+        "/requests",
+        "The request in a file",
+        {
+            200: schema.answer(shapes.found_request_schema(), "The request; of several, the first."),
+            **schema.responses(400, 411, 413, 415, 422),
+        },
+        openapi_extra=schema.file_body(*REQUEST_FILES),
+    )
+    async def read_request(request: Request) -> Response:
+        """A `meta_data.pkl` of DragBench, a `points.json` of Drag100, a request as JSON, or a PNG of an edit."""
+        return JSONResponse(await in_thread(request_in, await file_body(request, *REQUEST_FILES)))
+
+    @routes.add(
+        "POST",
+        "/export",
+        "A request as a file",
+        {
+            200: {"description": "JSON, or a zip of a folder as the benchmark has it.", "content": EXPORTED},
+            **schema.responses(400, 404, 411, 413, 415, 422),
+        },
+        openapi_extra=schema.body(
+            shapes.export_schema(), {"format": "dragbench", "picture": "...", "drags": [[[120, 80], [180, 80]]]}
+        ),
+    )
+    async def export_request(request: Request) -> Response:
+        data, media, name = await in_thread(exported, routes.jobs.pictures, await masked_body(request))
+        return Response(
+            data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": f'attachment; filename="{name}"'}
+        )
+
+
+def add_examples(routes: Routes) -> None:
+    """The demonstration's drags, to begin with."""
+
+    @routes.add(
+        "GET", "/examples", "Drags to begin with", {200: schema.answer({"type": "array"}, "Name, title, prompt.")}
+    )
+    async def list_examples(request: Request) -> Response:
+        def known() -> list[dict[str, Any]]:
+            return [{"name": one.name, "title": one.title, "prompt": one.prompt} for one in examples()]
+
+        return JSONResponse(await in_thread(known))
+
+    @routes.add(
+        "GET",
+        "/examples/{name}",
+        "An example as a PNG that carries its request",
+        {200: {"description": "The picture.", "content": {"image/png": {}}}, **schema.responses(404)},
+    )
+    async def example(request: Request, name: str) -> Response:
+        def drawn() -> bytes | None:
+            found = next((one for one in examples() if one.name == name), None)
+            if found is None:
+                return None
+            return png_file(Image.fromarray(found.picture), "", {METADATA_KEY: found.request.to_json()})
+
+        data = await in_thread(drawn)
+        if data is None:
+            return refused(404, "UnknownExample", "There is no such example.")
+        return Response(data, media_type="image/png", headers=NEVER_STORED)
