@@ -138,6 +138,7 @@ export class Stage {
   moveOn() {
     this.restless = true;
     this.hasty = null;
+    this.preview.linger = null;
     this.changed(true);
   }
 

@@ -190,6 +190,7 @@ export class Commands {
     if (!stage.tools.selected) return false;
     if (!stage.tools.nudge(dx, dy, repeated && this.nudged === stage.doc)) return false;
     this.nudged = stage.doc;
+    stage.preview.linger = stage.pointer ?? [0, 0]; // what has moved is seen until the pointer goes on
     return true;
   }
 

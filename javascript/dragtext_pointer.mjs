@@ -8,7 +8,7 @@ const WHEEL = 0.0016; // zoom per pixel of scrolling
 const LINE = 33; // pixels that a line of scrolling stands for
 
 /**
- * host: {canvas, hand, view, size, doc, spaced, controlled, look(view), resize(by), changed()}; `spaced` and `controlled`
+ * host: {canvas, hand, view, size, doc, spaced, controlled, sized, look(view), resize(by), changed()}; `spaced` and `controlled`
  * tell whether Space and Ctrl are really held.
  */
 export class Pointers {
@@ -126,9 +126,10 @@ export class Pointers {
     if (!host.doc.picture) return;
     event.preventDefault();
     const by = (event.deltaY || event.deltaX) * (event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? 400 : 1);
-    // Two fingers on a touch pad send Ctrl and the wheel, too, but nobody holds the key.
-    if (event.ctrlKey && host.controlled) host.resize(by < 0 ? 1 : -1);
-    else host.look(zoom(host.view, Math.exp(-by * WHEEL * (event.ctrlKey ? 6 : 1)), this.at(event)));
+    // Two fingers on a touch pad send Ctrl and the wheel, too, but nobody holds the key, and by shorter ways.
+    const touched = event.ctrlKey && !host.controlled;
+    if (host.controlled && host.sized) host.resize(by < 0 ? 1 : -1);
+    else host.look(zoom(host.view, Math.exp(-by * WHEEL * (touched ? 6 : 1)), this.at(event)));
   }
 
   /** Whether anything is pressed. */

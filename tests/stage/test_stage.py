@@ -377,6 +377,12 @@ def test_the_preview_shows_what_moves_while_it_is_pulled(visit):
         person.go([300, 100])
         person.page.wait_for_timeout(100)
         assert is_red(person.colour([330, 400]))
+        person.press("Shift+ArrowUp")  # what is nudged is shown, too
+        person.page.wait_for_timeout(100)
+        assert is_red(person.colour([580, 290]))
+        person.press("Control+z")
+        person.page.wait_for_timeout(100)
+        assert is_red(person.colour([330, 400]))
         person.press("r")
         person.go([580, 340])
         person.page.mouse.down()
