@@ -159,7 +159,7 @@ def test_a_result_goes_to_inpaint_with_its_mask(page):
 def test_a_result_without_a_mask_goes_to_inpaint(page):
     page.evaluate(SEND, ["inpaint", uri(SENT), None, ""])
     page.wait_for_selector("#img2maskimg", state="visible")
-    page.wait_for_selector("#img2maskimg img, #img2maskimg canvas")
+    page.wait_for_selector("#img2maskimg img, #img2maskimg canvas", state="attached")
 
 
 def test_img2img_repeats_a_drag(page):
@@ -172,4 +172,4 @@ def test_img2img_repeats_a_drag(page):
     made = generate(page, "img2img")
     page.locator("#dragtext_repeat_enabled input").uncheck()
     assert made.size == SENT.size
-    assert "DragText drags" in page.locator("#html_info_img2img").inner_text()
+    page.wait_for_function("() => document.querySelector('#html_info_img2img').innerText.includes('DragText drags')")
