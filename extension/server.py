@@ -30,8 +30,9 @@ LOAD = (
     "() => { import(`${location.pathname.replace(/\\/+$/, '')}/dragtext/internal/javascript/dragtext_page.mjs`);"
     " return [] }"
 )
-# gradio would leave a third of a wide window empty.
-WHOLE_WINDOW = ".gradio-container, .gradio-container > .main { max-width: none !important; }"
+# gradio would leave a third of a wide window empty, and its box that hides what is too wide holds what should stick.
+WHOLE_WINDOW = """.gradio-container { max-width: none !important; overflow: clip !important; }
+.gradio-container > .main { max-width: none !important; }"""
 FONTS = {
     "font": ["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     "font_mono": ["ui-monospace", "Consolas", "monospace"],

@@ -125,7 +125,8 @@ export class Results {
 
   draw() {
     this.strip.hidden = this.jobs.size === 0;
-    const cards = [...this.jobs.values()].map((job, number) => this.card(job, number + 1));
+    const edits = [...this.jobs.values()].filter((job) => job.kind === "edit").map((job) => job.id);
+    const cards = [...this.jobs.values()].map((job) => this.card(job, edits.indexOf(job.edit) + 1));
     this.strip.replaceChildren(...cards.reverse());
   }
 
