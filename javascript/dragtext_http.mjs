@@ -54,7 +54,7 @@ export async function send(path, data, method = "POST") {
 
 /** Upload a picture file; what the server knows of it: id, width, height, and what the file carries. */
 export async function upload(file) {
-  const type = file.type || "application/octet-stream";
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream"; // the server looks into it
   return (await call("pictures", { method: "POST", body: file, type })).json();
 }
 

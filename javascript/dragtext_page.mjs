@@ -3,7 +3,7 @@
 
 import { Stage } from "./dragtext_canvas.mjs";
 import { copy, find, make, pause, settled } from "./dragtext_dom.mjs";
-import { deserialise, serialise } from "./dragtext_document.mjs";
+import { deserialise, hasWay, serialise } from "./dragtext_document.mjs";
 import { asDocument, pairs, uploaded, withLayersWritten } from "./dragtext_exchange.mjs";
 import { address, ask, call, pageId, send } from "./dragtext_http.mjs";
 import { fillExamples, Opener } from "./dragtext_open.mjs";
@@ -86,7 +86,7 @@ class Page {
     });
     this.addQuickSwitch();
     this.keep = settled((doc) => this.keepDocument(doc), 300);
-    this.recommend = settled((doc) => this.form.recommend(pairs(doc)), 600);
+    this.recommend = settled((doc) => this.form.recommend(hasWay(doc) ? pairs(doc) : null), 600);
     addEventListener("pagehide", () => this.keepDocument(stage.document));
     find("tab").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("drag").click();

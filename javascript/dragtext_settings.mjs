@@ -120,9 +120,13 @@ export class Form {
     const place = find("expected");
     const picture = this.picture();
     if (!place) return;
+    const { settings = {} } = JSON.parse(this.last || "{}");
+    const numbers = this.infos.filter(({ kind, name }) => ["int", "float"].includes(kind) && name in settings);
     let told = {};
     try {
-      if (picture) told = await send("expectation", { picture, settings: JSON.parse(this.last || "{}").settings ?? {} });
+      if (picture && numbers.every(({ name }) => Number.isFinite(settings[name]))) {
+        told = await send("expectation", { picture, settings });
+      }
     } catch {
       // What cannot be said is not said.
     }
@@ -132,10 +136,10 @@ export class Form {
     place.textContent = parts.join(" · ");
   }
 
-  /** The model's own settings for these drags; they stand where nothing else was chosen. */
+  /** The model's own settings for these drags, or for any; they stand where nothing else was chosen. */
   async recommend(drags) {
     try {
-      this.recommended = await ask(`recommended?drags=${encodeURIComponent(JSON.stringify(drags))}`);
+      this.recommended = await ask(`recommended${drags ? `?drags=${encodeURIComponent(JSON.stringify(drags))}` : ""}`);
     } catch {
       this.recommended = {};
     }

@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,16 +265,23 @@ def test_exports_and_imports(client, person, tmp_path):
     person.says("in the clipboard")
     request = json.loads(person.page.evaluate("() => navigator.clipboard.readText()"))
     assert np.allclose(request["drags"], [PULL], atol=1)
-    files = {kind: person.download(lambda kind=kind: person.item(kind)) for kind in ("dragbench", "drag100")}
+    files = []
+    for kind, name in (("dragbench", "meta_data.pkl"), ("drag100", "points.json")):
+        with zipfile.ZipFile(person.download(lambda kind=kind: person.item(kind))) as folder:
+            (entry,) = [path for path in folder.namelist() if path.endswith(name)]
+            files.append(Path(folder.extract(entry, tmp_path / kind)))
     person.do("plot")
     person.page.wait_for_selector("#dragtext_results .dragtext_plot .dragtext_curve_1", timeout=WAIT)
     curve = person.told(f"edits/{edit}/curve")
     assert len(curve["distance"]) == len(curve["loss"]) > 0
     # Each of these brings the drags back onto the picture.
     (tmp_path / "request.json").write_text(json.dumps(request))
-    for path in (tmp_path / "request.json", *files.values()):
-        person.tool("undo")
-        person.page.wait_for_function("() => window.dragtext.stage().document.drags.length !== 1", timeout=WAIT)
+    for path in (tmp_path / "request.json", *files):
+        person.page.keyboard.press("Escape")
+        person.tool("move")
+        person.click(PULL[1])
+        person.tool("delete")
+        person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 0", timeout=WAIT)
         person.drop(path)
         person.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 1", timeout=WAIT)
         assert np.allclose(person.document()["drags"], [PULL], atol=1), path

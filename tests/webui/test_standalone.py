@@ -46,7 +46,8 @@ def server(folder, *arguments: str):
     """A running `dragtext ui`, ended with Ctrl-C; yields a client."""
     port = free_port()
     command = [sys.executable, "-c", "from dragtext.extension.command import main; main()", "ui", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DRAGTEXT_CACHE_DIR": str(folder / "cache")}
+    folders = {"DRAGTEXT_CACHE_DIR": str(folder / "cache"), "DRAGTEXT_CONFIG_DIR": str(folder / "config")}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **folders}
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [*command, "-o", str(folder / "out"), *arguments],
