@@ -6,6 +6,7 @@ from dataclasses import is_dataclass, replace
 
 import numpy as np
 
+from ..sdk.drag.regions import check_regions
 from ..sdk.errors import InputError, one_line
 from ..sdk.picture.frame import Frame
 from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
@@ -24,6 +25,8 @@ def check_request(request: Request, size: tuple[int, ...]) -> None:
     if not request.drags:
         raise InputError("There are no drags; give at least one handle point and its target.")
     check_count(len(request.drags))
+    if isinstance(request.region, tuple):
+        check_regions(len(request.region), len(request.drags))
     Frame.of(*size[:2]).check_points(request.drags)
 
 
@@ -36,7 +39,7 @@ def with_small_masks(request: Request, size: tuple[int, int]) -> Request:
             raise InputError(f"A {what} is a PNG in base64 here, beginning with data:image/png;base64,")
     with DECODING:
         mask = None if request.mask is None else mask_to_uri(load_mask(request.mask, size))
-        region = tuple(mask_to_uri(one) for one in load_regions(given, size))
+        region = tuple(mask_to_uri(read) for one in given for read in load_regions(one, size))  # one at a time
     return replace(request, mask=mask, region=region or None)
 
 

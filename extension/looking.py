@@ -18,8 +18,8 @@ from ..sdk.errors import InputError
 from ..sdk.picture.frame import Frame
 from ..sdk.picture.masks import JPEG_URI_PREFIX, load_mask, load_regions, mask_to_uri, to_uri
 from ..sdk.picture.segmentation import Stroke, mask_around, pick_region
-from ..sdk.request import Drag, Point, make_drags, read_drags
-from .limits import MAX_DRAGS, check_count
+from ..sdk.request import Drag, Point, Request, read_drags
+from .limits import MAX_DRAGS, check_count, check_request
 from .pictures import DECODING, Picture, jpeg_of, small
 
 MAX_STROKES, MAX_STROKE_POINTS = 100, 5000
@@ -70,21 +70,20 @@ def mask_for(picture: Picture, fields: Mapping[str, Any]) -> dict[str, Any]:
 def start_of(picture: Picture, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the drags carry, where it hangs on a body, and the picture without it. Raises InputError."""
     _only(fields, "drags", "region", "mask")
-    drags = make_drags(fields.get("drags"))
-    check_count(len(drags))
-    Frame.of(*picture.size).check_points(drags)
+    asked = Request.from_data(dict(fields))
+    check_request(asked, picture.size)
     with DECODING:
-        pixels = picture.pixels
-        mask = None if fields.get("mask") is None else load_mask(fields["mask"], picture.size)
-        given = load_regions(fields.get("region"), picture.size)
         scale = min(1.0, START_SIDE / max(picture.size))
         size = tuple(max(1, round(side * scale)) for side in picture.size)
         across, down = size[1] / picture.size[1], size[0] / picture.size[0]
         scaled = [
             Drag(*((min(x * across, size[1] - 1), min(y * down, size[0] - 1)) for x, y in (drag.source, drag.target)))
-            for drag in drags
+            for drag in asked.drags
         ]
-        pixels, mask, *given = (_resized(array, size) for array in (pixels, mask, *given))
+        pixels = _resized(picture.pixels, size)
+        mask = None if asked.mask is None else _resized(load_mask(asked.mask, picture.size), size)
+        texts = (asked.region,) if isinstance(asked.region, str) else asked.region or ()
+        given = [_resized(read, size) for text in texts for read in load_regions(text, picture.size)]
         regions = choose_regions(pixels, scaled, mask, given)
         background, roots = without_regions(pixels, [region for region, _ in regions.moves])
         numbers = {id(drag): number for number, drag in enumerate(scaled)}
@@ -100,9 +99,9 @@ def start_of(picture: Picture, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": regions.source, "moves": moves, "background": to_uri(shown, JPEG_URI_PREFIX)}
 
 
-def _resized(array: Any, size: Sequence[int]) -> Any:
-    """(H, W) bool or (H, W, 3) uint8, or None, as of another size (height, width)."""
-    if array is None or array.shape[:2] == tuple(size):
+def _resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(H, W) bool or (H, W, 3) uint8 as of another size (height, width)."""
+    if array.shape[:2] == tuple(size):
         return array
     if array.dtype == bool:
         return cv2.resize(array.astype(np.uint8) * 255, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) > 127

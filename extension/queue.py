@@ -297,14 +297,17 @@ class Jobs:
             return explained(problem)
 
     def _conclude(self, job: Job, error: DragTextError | None) -> None:
-        state: State = "done" if error is None else "failed"
-        if isinstance(error, InterruptedEditError):
-            state = "interrupted"
+        gave_way = isinstance(error, InterruptedEditError) and job.gives_way
         with self._changed:
-            if job.unfinished and not job.stop and not self.closed and (error is None or job.gives_way):
-                job.state = "queued"
-                self._waiting.append(job)
-                return
+            if job.unfinished and (error is None or gave_way):
+                if not job.stop and not self.closed:
+                    job.state = "queued"
+                    self._waiting.append(job)
+                    return
+                error = error or InterruptedEditError("Stopped before all of it was rendered.")
+            state: State = "done" if error is None else "failed"
+            if isinstance(error, InterruptedEditError):
+                state = "interrupted"
             self._finish(job, state, error)
             self._drop_old()
 

@@ -559,3 +559,21 @@ def test_few_shots_of_a_long_edit_are_kept(jobs):
         job.keep_preview(job.preview, job.shots[-1][1])
     assert len(job.shots) <= 48
     assert len(job.curve) >= 3
+
+
+def test_a_strip_that_is_stopped_between_two_frames_is_not_done(jobs, host, monkeypatch):
+    edit = finished(jobs.submit(picture(), request(lora_steps=0, steps=1)))
+    attempt = jobs._editing.attempt
+
+    def stop_after(job):
+        error = attempt(job)
+        job.stop = True
+        return error
+
+    monkeypatch.setattr(jobs._editing, "attempt", stop_after)
+    strip = finished(jobs.submit_strip(edit, POINTS))
+    assert (strip.state, len(strip.frames), str(strip.error)) == (
+        "interrupted",
+        1,
+        "Stopped before all of it was rendered.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -84,8 +85,10 @@ def test_the_prompt_of_a_hosts_picture(client, kind):  # noqa: F811
     if kind == "PNG":
         data = with_text(parameters=infotext)
     else:
-        exif = Image.Exif()
-        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + infotext.encode("utf-16-be")
+        comment = b"UNICODE\0" + infotext.encode("utf-16-be")
+        # As hosts write it: a list of one entry that points to a list of one entry, the comment.
+        exif = b"Exif\0\0MM\0*" + struct.pack(">LHHHLLL", 8, 1, 0x8769, 4, 1, 26, 0)
+        exif += struct.pack(">HHHLLL", 1, 0x9286, 7, len(comment), 44, 0) + comment
         buffer = io.BytesIO()
         picture().save(buffer, kind, exif=exif)
         data = buffer.getvalue()

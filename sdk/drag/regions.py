@@ -48,10 +48,7 @@ def choose_regions(
     one for all drags or one per drag. Raises InputError for another number of them.
     """
     if given:
-        if len(given) not in (1, len(drags)):
-            raise InputError(
-                f"There are {len(given)} regions for {len(drags)} drags; give one for all, or one for each."
-            )
+        check_regions(len(given), len(drags))
         if len(given) == 1:
             return Regions(((given[0], tuple(drags)),), "given")
         return Regions(_grouped(given, drags), "given")
@@ -70,6 +67,12 @@ def choose_regions(
     for drag in drags:
         cv2.circle(discs, (round(drag.source[0]), round(drag.source[1])), round(PROBABLE * scale), 1, -1)
     return Regions(((discs > 0, tuple(drags)),), "handles")
+
+
+def check_regions(regions: int, drags: int) -> None:
+    """Raise InputError for a number of given regions that fits no number of drags."""
+    if regions not in (1, drags):
+        raise InputError(f"There are {regions} regions for {drags} drags; give one for all, or one for each.")
 
 
 def _grouped(regions: Sequence[np.ndarray], drags: Sequence[Drag]) -> tuple[tuple[np.ndarray, tuple[Drag, ...]], ...]:
