@@ -32,8 +32,9 @@ from .arguments import JsonOption, QuietOption
 from .console import ProgressBars, put, put_json, say
 from .stopping import interruptible
 
-# The loop alone is there for comparison: as many updates as a demonstration has time for.
-SHORT: dict[str, Any] = {"drag_levels": 4, "tracks_per_level": 2}
+# The loop alone is there for comparison: as many updates as a demonstration has time for, at the strength of the start,
+# whose inversion of the picture then serves both.
+SHORT: dict[str, Any] = {"drag_levels": 2, "tracks_per_level": 2, "strength": 0.7}
 FRAMES = 12  # of an animation
 
 
@@ -52,7 +53,7 @@ class _Shown:
     example: Example
     result: EditResult
     moved: Movement
-    loops: tuple[np.ndarray, ...]
+    loops: tuple[EditResult, ...]
 
 
 def demo_settings(method: str | None, kind: str) -> Settings:
@@ -111,7 +112,7 @@ def run_demo(
             "output": str(folder / f"{one.example.task.kind}.png"),
             **one.result.report(),
             "moved": asdict(one.moved),
-            "loop": [asdict(measure(one.example.task, pixels)) for pixels in one.loops],
+            "loop": [{"updates": loop.steps, **asdict(_measured(one, loop))} for loop in one.loops],
         }
         for one in shown
     }
@@ -130,15 +131,19 @@ def _show(
         )
 
     result = drag(asked)
-    loops: list[np.ndarray] = []
+    loops: list[EditResult] = []
     for text in (True, False):
         if should_stop():
             break
         try:
-            loops.append(np.array(drag(loop_settings("gooddrag", task.kind, text=text, **SHORT)).image))
+            loops.append(drag(loop_settings("gooddrag", task.kind, text=text, **SHORT)))
         except InterruptedEditError:
             break
     return _Shown(example, result, measure(task, np.array(result.image)), tuple(loops))
+
+
+def _measured(shown: _Shown, loop: EditResult) -> Movement:
+    return measure(shown.example.task, np.array(loop.image))
 
 
 def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
@@ -150,9 +155,13 @@ def _sheet(shown: Sequence[_Shown]) -> np.ndarray:
         method = one.result.settings.method
         top = [task.image, draw_instruction(task.image, drags, task.mask), np.array(one.result.image)]
         rows.append(strip(top, ["original", "instruction", f"result ({method})"]))
+        below, labels = [task.truth], ["true answer"]
+        for text, loop in zip(("text", "no text"), one.loops):
+            below.append(np.array(loop.image))
+            labels.append(f"loop, {loop.steps} updates, {text}")
+        missing = 3 - len(below)
         blank = np.full_like(task.image, 255)
-        loops = [*one.loops, *[blank] * (2 - len(one.loops))]
-        rows.append(strip([task.truth, *loops], ["true answer", "loop alone, with text", "loop alone, without"]))
+        rows.append(strip([*below, *[blank] * missing], [*labels, *[""] * missing]))
     return np.vstack(rows)
 
 
@@ -172,8 +181,11 @@ def _describe(shown: _Shown) -> Sequence[str]:
         lines.append(f"  moved {100 * moved.fraction:.0f} % of the way, {100 * (moved.overlap or 0):.0f} % overlap")
     if moved.part_fraction is not None:
         lines.append(f"  the part moved {100 * moved.part_fraction:.0f} % of the way")
-    alone = [f"{100 * measure(shown.example.task, pixels).remaining_error:.0f} %" for pixels in shown.loops]
-    compared = f" (by the loop alone with and without text: {' and '.join(alone)})" if alone else ""
+    alone = [f"{100 * _measured(shown, loop).remaining_error:.0f} %" for loop in shown.loops]
+    updates = max((loop.steps for loop in shown.loops), default=0)
+    compared = (
+        f" (by {updates} updates of the loop alone, with and without text: {' and '.join(alone)})" if alone else ""
+    )
     lines.append(
         f"  {100 * moved.remaining_error:.0f} % of the difference to the true picture remains{compared}, "
         f"{sum(shown.result.timings.values()):.1f} s"
