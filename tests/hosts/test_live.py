@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import os
+import socket
 import threading
 import time
 
@@ -88,10 +89,30 @@ def press_reload_ui(client) -> None:
     pytest.fail("There is no Reload UI button.")
 
 
+def listens() -> bool:
+    """Somebody takes connections at the WebUI's address. Asks nothing."""
+    address = httpx.URL(URL)
+    try:
+        socket.create_connection((address.host, address.port or 80), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def reload_ui(client, job: dict) -> float:
-    """Seconds until page and API are there again, with a new queue, which does not know the job."""
+    """Seconds until page and API are there again, with a new queue, which does not know the job.
+
+    A1111 with --api ends ("Cannot add middleware after an application has started") where a request comes between
+    the opening of its port and the adding of its API. On a busy machine that is a while, so it gets a moment's peace.
+    """
     started = time.monotonic()
     press_reload_ui(client)
+    while listens():
+        time.sleep(0.05)
+    while not listens():
+        assert time.monotonic() - started < 600, "The WebUI does not come back."
+        time.sleep(0.2)
+    time.sleep(2)
     pages = {"/dragtext/v1/health": 200, f"/dragtext/v1/edits/{job['id']}": 404, "/": 200}  # the heavy one last
     while True:
         try:
