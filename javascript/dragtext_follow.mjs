@@ -3,7 +3,7 @@
 
 const ACTIVE = ["queued", "running"];
 const OFTEN = 500; // milliseconds between questions
-const SELDOM = 3000; // where nobody looks
+const SELDOM = 3000; // where nobody looks; or answers, since A1111 dies of what is asked in the middle of its start
 const PATIENCE = 90000; // of a server that does not answer, for example while it is reloaded
 const FIRST = 3000; // until the first event; what is held back by a proxy is asked for instead
 const SILENCE = 25000; // between two events; the server says something every ten seconds
@@ -37,7 +37,7 @@ export async function follow({ listen, ask, show, trouble, wait, current, hidden
       silentSince ??= now();
       if (now() - silentSince > PATIENCE) return null;
     }
-    await wait(hidden() ? SELDOM : OFTEN);
+    await wait(hidden() || silentSince !== null ? SELDOM : OFTEN);
   }
   return null;
 }

@@ -83,7 +83,7 @@ export function targetsOf(page) {
 
 /** Put a picture into another tab and show that tab. mask: what may change (white), or null. infotext: for its prompt.
  * Throws an Error with one sentence. */
-export async function sendTo(target, picture, mask = null, infotext = "", { window: view = window, say = String } = {}) {
+export async function sendTo(target, picture, mask, infotext, { window: view = window, say = String } = {}) {
   const page = view.document;
   const wanted = TARGETS[target];
   if (!wanted || !page.getElementById(wanted.box)) throw new Error(say("send_nowhere", { target }));
@@ -94,13 +94,19 @@ export async function sendTo(target, picture, mask = null, infotext = "", { wind
   if (place.tab === undefined) view[place.show]?.();
   else view.switch_to_img2img_tab?.(place.tab);
   if (canvas) {
-    await paint(view, canvas, picture, masked ? mask : null, say);
+    await paint(view, canvas, picture, say);
+    if (target !== "inpaint") return write(view, place, infotext);
+    type(view, canvas.foreground, await drawing(view, mask ?? picture, mask ? bright : nowhere));
   } else {
     await upload(view, page.getElementById(place.box), picture, "picture", say);
     if (masked) await upload(view, page.getElementById(place.mask), mask, "mask", say);
   }
+  return write(view, place, infotext);
+}
+
+function write(view, place, infotext) {
   const prompt = promptOf(infotext);
-  const box = place.prompt && page.getElementById(place.prompt)?.querySelector("textarea");
+  const box = place.prompt && view.document.getElementById(place.prompt)?.querySelector("textarea");
   if (prompt && box) type(view, box, prompt);
 }
 
@@ -114,16 +120,13 @@ function canvasOf(page, box) {
   return { background, foreground, image: page.getElementById(`image_${id}`) };
 }
 
-async function paint(view, canvas, picture, mask, say) {
+async function paint(view, canvas, picture, say) {
   const address = await dataAddress(view, picture);
-  const same = canvas.background.value === address;
   const before = canvas.image?.src;
-  if (!same) type(view, canvas.background, address);
-  const shown = () => canvas.image?.src && (same || canvas.image.src !== before) && canvas.image.complete;
+  type(view, canvas.background, address);
+  const shown = () => canvas.image?.complete && (canvas.image.src === address || canvas.image.src !== before);
   if (!(await until(view, shown))) throw new Error(say("send_not_taken"));
-  if (!mask) return;
   await pause(view, 500); // the canvas empties its drawing after it has drawn the new picture
-  type(view, canvas.foreground, await drawing(view, mask));
 }
 
 /** Put a file into a gradio picture box, in place of what it holds. */
@@ -182,17 +185,20 @@ async function redrawn(view, file, change = null) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-/** A mask as Forge's canvas draws one: opaque where the picture may change. */
-async function drawing(view, mask) {
-  return dataAddress(view, await redrawn(view, mask, opaqueWhereBright));
+/** A drawing as Forge's canvas has it, of the size of a picture: opaque black where the picture may change. */
+async function drawing(view, picture, where) {
+  return dataAddress(view, await redrawn(view, picture, (bytes) => painted(bytes, where)));
 }
 
-/** RGBA bytes of a mask, black and white, as black paint. */
-export function opaqueWhereBright(bytes) {
+const nowhere = () => false;
+const bright = (bytes, place) => bytes[place] > 127 && bytes[place + 3] > 127;
+
+/** Turn RGBA bytes into black paint; where(bytes, place of a pixel) says where there is any. */
+export function painted(bytes, where = bright) {
   for (let place = 0; place < bytes.length; place += 4) {
-    const bright = bytes[place] > 127 && bytes[place + 3] > 127;
+    const paint = where(bytes, place);
     bytes.fill(0, place, place + 3);
-    bytes[place + 3] = bright ? 255 : 0;
+    bytes[place + 3] = paint ? 255 : 0;
   }
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { nameOf, opaqueWhereBright, promptOf, sendTo, shownPicture, targetsOf } from "../javascript/dragtext_send.mjs";
+import { nameOf, painted, promptOf, sendTo, shownPicture, targetsOf } from "../javascript/dragtext_send.mjs";
 
 test("the prompt is what stands before a host's own lines", () => {
   assert.equal(promptOf("a cat\non a mat\nSteps: 50, Sampler: DDIM"), "a cat\non a mat");
@@ -33,8 +33,10 @@ test("the chosen picture of a gallery goes before the large one and the first", 
 
 test("a mask becomes paint where it is white", () => {
   const bytes = new Uint8ClampedArray([255, 255, 255, 255, 0, 0, 0, 255, 200, 200, 200, 255, 255, 255, 255, 0]);
-  opaqueWhereBright(bytes);
+  painted(bytes);
   assert.deepEqual([...bytes], [0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0]);
+  painted(bytes, () => false);
+  assert.deepEqual([...bytes], Array(16).fill(0));
 });
 
 test("a page without a tab offers no way to it, and says so", async () => {
