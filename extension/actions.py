@@ -106,7 +106,7 @@ def take(jobs: Jobs, page: str, problem: str, infotext: str) -> tuple[Any, ...]:
         return (*[KEEP] * (2 + len(settings)), _refusal(error))
     values = as_dict(found.request.settings)
     shown = [shown_value(info, values[info.name]) for info in settings]
-    told = json.dumps({"request": found.request.to_data(), "v": list(found.v)})
+    told = json.dumps({"request": found.request.to_data(chosen=True), "v": list(found.v)})
     return told, found.request.prompt, *shown, Status(f"Taken over: prompt, drags, settings{note}")
 
 

@@ -38,7 +38,7 @@ def request_in(data: bytes) -> dict[str, Any]:
     if not all(text.startswith("data:") for text in (request.mask or "data:", *regions)):
         request = replace(request, mask=None, region=None)
         notes.append("Its mask or region is a file of its own and was left out; paint it again.")
-    return {"request": request.to_data(), "note": " ".join(notes)}
+    return {"request": request.to_data(chosen=True), "note": " ".join(notes)}
 
 
 def exported(pictures: Pictures, fields: Mapping[str, Any]) -> tuple[bytes, str, str]:

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any
 
 from .errors import InputError
-from .settings import Settings, as_dict, make_settings
+from .settings import Settings, as_dict, given_settings, make_settings
 
 Point = tuple[float, float]
 
@@ -154,14 +154,15 @@ class Request:
     def to_json(self) -> str:
         return json.dumps(self.to_data())
 
-    def to_data(self) -> dict[str, Any]:
-        """What `from_data` reads."""
+    def to_data(self, *, chosen: bool = False) -> dict[str, Any]:
+        """What `from_data` reads. chosen: only the settings that somebody chose, so that what a model recommends and
+        what becomes another default still count; otherwise all, so that the edit can be repeated."""
         return {
             "prompt": self.prompt,
             "drags": [[list(d.source), list(d.target)] for d in self.drags],
             "mask": self.mask,
             **({} if self.region is None else {"region": self.region}),
-            "settings": as_dict(self.settings),
+            "settings": given_settings(self.settings) if chosen else as_dict(self.settings),
         }
 
     @classmethod

@@ -37,7 +37,7 @@ def add_afterwards(routes: Routes) -> None:
             raise NotFinishedError("The picture of this edit is gone, since there is no result; open it again.")
         jobs.pictures.keep(picture)
         about: dict[str, Any] = {"id": picture.id, "width": picture.size[1], "height": picture.size[0]}
-        return JSONResponse({"region": None, **asked.to_data(), "picture": about, "v": list(job.v)})
+        return JSONResponse({"region": None, **asked.to_data(chosen=True), "picture": about, "v": list(job.v)})
 
     @routes.add(
         "POST",

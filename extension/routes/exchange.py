@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import Request, Response
@@ -80,7 +81,8 @@ def add_examples(routes: Routes) -> None:
             found = next((one for one in examples() if one.name == name), None)
             if found is None:
                 return None
-            return png_file(Image.fromarray(found.picture), "", {METADATA_KEY: found.request.to_json()})
+            request = json.dumps(found.request.to_data(chosen=True))  # the settings are the model's
+            return png_file(Image.fromarray(found.picture), "", {METADATA_KEY: request})
 
         data = await in_thread(drawn)
         if data is None:

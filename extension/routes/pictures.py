@@ -51,7 +51,7 @@ def add_pictures(routes: Routes) -> None:
                 "id": picture.id,
                 "width": picture.size[1],
                 "height": picture.size[0],
-                "request": found.request and found.request.to_data(),
+                "request": found.request and found.request.to_data(chosen=True),
                 "v": found.v and list(found.v),
                 "prompt": found.prompt,
                 "note": " ".join(part for part in (picture.note, found.note) if part),
