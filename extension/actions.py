@@ -14,8 +14,8 @@ from typing import Any, Final
 from ..sdk.errors import DragTextError, InputError
 from ..sdk.model import cache
 from ..sdk.request import Request
-from ..sdk.settings import as_dict, catalogue, make_settings
-from .form import form_values, shown_value
+from ..sdk.settings import catalogue, make_settings
+from .form import form_values, shown_values
 from .infotext import Reading, read_infotext
 from .limits import check_prompt, sentence
 from .queue import Jobs, finished_edit
@@ -89,9 +89,7 @@ def fill(problem: str, wanted: str) -> tuple[Any, ...]:
         check_prompt(prompt or "")
     except DragTextError as error:
         return (*[KEEP] * (1 + len(settings)), _refusal(error))
-    values = as_dict(chosen)
-    shown = [shown_value(info, values[info.name]) for info in settings]
-    return (KEEP if prompt is None else prompt, *shown, KEEP)
+    return (KEEP if prompt is None else prompt, *shown_values(chosen), KEEP)
 
 
 def take(jobs: Jobs, page: str, problem: str, infotext: str) -> tuple[Any, ...]:
@@ -104,8 +102,7 @@ def take(jobs: Jobs, page: str, problem: str, infotext: str) -> tuple[Any, ...]:
         found, note = _found(jobs, page, infotext)
     except DragTextError as error:
         return (*[KEEP] * (2 + len(settings)), _refusal(error))
-    values = as_dict(found.request.settings)
-    shown = [shown_value(info, values[info.name]) for info in settings]
+    shown = shown_values(found.request.settings)
     told = json.dumps({"request": found.request.to_data(chosen=True), "v": list(found.v)})
     return told, found.request.prompt, *shown, Status(f"Taken over: prompt, drags, settings{note}")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..sdk.errors import DragTextError
-from ..sdk.settings import SettingInfo, Settings, make_settings
+from ..sdk.settings import LOOP_SETTINGS, SettingInfo, Settings, as_dict, catalogue, given_settings, make_settings
 from .options import parse_settings
 from .queue import Jobs
 
@@ -49,7 +49,10 @@ def setting_fields(settings: tuple[SettingInfo, ...], beginning: dict[str, Any])
 
 def settings_facts(settings: tuple[SettingInfo, ...]) -> list[dict[str, Any]]:
     """The list of settings in JSON types, for the page's script."""
-    return [{**asdict(info), "label": info.label, "basic": info.name in BASIC} for info in settings]
+    return [
+        {**asdict(info), "label": info.label, "basic": info.name in BASIC, "loop": info.name in LOOP_SETTINGS}
+        for info in settings
+    ]
 
 
 def _field(info: SettingInfo, value: Any) -> Any:
@@ -81,6 +84,17 @@ def shown_value(info: SettingInfo, value: Any) -> Any:
     if info.kind in ("int", "float"):
         return "" if value is None or value == info.default else f"{value}"
     return value
+
+
+def open_values(settings: Settings) -> dict[str, Any]:
+    """A value per setting, None for a method that nobody chose: the model may bring one."""
+    return {**as_dict(settings), "method": given_settings(settings).get("method")}
+
+
+def shown_values(settings: Settings) -> list[Any]:
+    """A value per component, in the settings' order."""
+    values = open_values(settings)
+    return [shown_value(info, values[info.name]) for info in catalogue()]
 
 
 def form_values(settings: tuple[SettingInfo, ...], values: tuple[Any, ...]) -> dict[str, Any]:

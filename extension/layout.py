@@ -15,10 +15,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..sdk.settings import as_dict, catalogue, given_settings
+from ..sdk.settings import catalogue
 from . import actions
 from .actions import KEEP, Status
-from .form import beginning_settings, setting_fields, settings_facts
+from .form import beginning_settings, open_values, setting_fields, settings_facts
 from .queue import Jobs
 from .report import version
 
@@ -29,8 +29,7 @@ _numbers = itertools.count()
 def build(jobs: Jobs) -> gr.Blocks:
     """The tab's contents."""
     settings = catalogue()
-    chosen = beginning_settings(jobs)
-    beginning = {**as_dict(chosen), "method": given_settings(chosen).get("method")}
+    beginning = open_values(beginning_settings(jobs))
 
     with gr.Blocks(analytics_enabled=False) as blocks:
         with gr.Row(elem_id="dragtext_tab"):

@@ -26,6 +26,22 @@ export function chosenSettings(infos, values) {
   return chosen;
 }
 
+/**
+ * What of a model's own settings an edit will take, by the rule of the SDK's with_recommended: they suit one method, and
+ * whoever sets anything for a loop gets a loop.
+ */
+export function suited(recommended, chosen, infos) {
+  if (chosen.method !== undefined && chosen.method !== recommended.method) return {};
+  const wanted = { ...recommended };
+  const loop = chosen.start === "none" || infos.some(({ name, loop }) => loop && name in chosen);
+  if (recommended.method === "warp" && chosen.method === undefined && loop) {
+    delete wanted.method;
+    delete wanted.repaint;
+    wanted.start ??= "warp";
+  }
+  return wanted;
+}
+
 /** Whether a search finds a setting: every word of it in the name, the label or the help. */
 export function matches(query, ...texts) {
   const all = texts.join(" ").toLowerCase();
@@ -238,15 +254,15 @@ export class Form {
 
   /** Sliders and what stands in empty boxes follow the values. */
   draw(settings) {
-    const method = settings.method ?? this.recommended.method ?? "gooddrag";
+    const own = suited(this.recommended, settings, this.infos);
+    const method = settings.method ?? own.method ?? "gooddrag";
     for (const [name, { info, box, slider, scale, place }] of this.ends) {
       const open = settings[name] === undefined;
-      const own = this.recommended[name] ?? usual(info, method);
-      const number = open ? own : Number(settings[name]);
+      const value = own[name] ?? usual(info, method);
       place.classList.toggle("dragtext_open", open);
-      box.placeholder = own === null ? this.say("automatic") : String(own);
-      if (slider && document.activeElement !== slider) slider.value = scale.toPosition(number ?? info.least);
-      else if (slider && open) slider.value = scale.toPosition(own ?? info.least);
+      box.placeholder = value === null ? this.say("automatic") : String(value);
+      if (!slider || (document.activeElement === slider && !open)) continue;
+      slider.value = scale.toPosition((open ? value : Number(settings[name])) ?? info.least);
     }
     if (this.method) this.method.textContent = this.say(`method_${method}`);
   }

@@ -8,7 +8,7 @@ import { setQuick, wantsQuick } from "../javascript/dragtext_quick.mjs";
 import { shownJobs } from "../javascript/dragtext_results.mjs";
 import { phaseOf, progressOf, timeText } from "../javascript/dragtext_run.mjs";
 import { hasSlider, scaleOf, usual } from "../javascript/dragtext_scale.mjs";
-import { chosenSettings, matches } from "../javascript/dragtext_settings.mjs";
+import { chosenSettings, matches, suited } from "../javascript/dragtext_settings.mjs";
 import { nearest, stripPoints } from "../javascript/dragtext_strength.mjs";
 import { words } from "../javascript/dragtext_words.mjs";
 
@@ -82,6 +82,18 @@ test("what was left open in the form is not chosen", () => {
     steps: 12,
   });
   assert.deepEqual(chosenSettings(infos, ["warp", true, "on", "many", ""]), { method: "warp", shared: true, steps: "many" });
+});
+
+test("a model's own settings stand where they suit what was chosen", () => {
+  const infos = [info({ name: "steps", loop: true }), info({ name: "seed", loop: false })];
+  const own = { method: "warp", repaint: "revealed", inference_steps: 20 };
+  assert.deepEqual(suited(own, {}, infos), own);
+  assert.deepEqual(suited(own, { seed: 1 }, infos), own);
+  assert.deepEqual(suited(own, { method: "warp", steps: 3 }, infos), own);
+  assert.deepEqual(suited(own, { method: "freedrag" }, infos), {});
+  assert.deepEqual(suited(own, { steps: 3 }, infos), { inference_steps: 20, start: "warp" });
+  assert.deepEqual(suited(own, { start: "none" }, infos), { inference_steps: 20, start: "warp" });
+  assert.deepEqual(suited({}, {}, infos), {});
 });
 
 test("a search finds names and help, every word of it", () => {

@@ -419,6 +419,8 @@ def test_examples_teach_by_doing(client, person):
     person.has_picture()
     assert person.document()["drags"]
     assert person.value("prompt")
+    method = person.page.locator("#dragtext_setting_method input")
+    assert method.input_value() == "recommended"  # by the model, not by the example
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,10 @@ def test_settings_are_filled_in(jobs):
     )
     assert (prompt, status) == ("a dog", KEEP)
     assert make_settings(form.form_values(catalogue(), tuple(shown))) == make_settings({"method": "warp", "steps": 3})
-    assert actions.fill("", '{"settings": {}}')[0] is KEEP
+    prompt, *shown, _ = actions.fill("", '{"settings": {}}')
+    assert prompt is KEEP
+    assert shown[0] == form.BY_MODEL  # what nobody chose stays open
+    assert form.form_values(catalogue(), tuple(shown)) == {}
 
 
 @pytest.mark.parametrize(
