@@ -12,8 +12,8 @@ const isActive = (state) => ACTIVE.includes(state.state);
 
 /**
  * Follow until the job has ended, and give back its last state; null where it is gone, or another job is followed now.
- * listen(signal): async iterator of states, null for a sign of life; may be missing. ask(): the state, may throw an error
- * with `status`; show(state); trouble(message, status); wait(milliseconds); current(): whether this job is still the
+ * listen(signal): async iterator of states, null for a sign of life; may be missing. ask(): the state, may throw an
+ * error with `status`; show(state); trouble(message, status); wait(milliseconds); current(): whether this job is still the
  * one that is followed; hidden(): whether nobody looks.
  */
 export async function follow({ listen, ask, show, trouble, wait, current, hidden, now = () => Date.now() }) {

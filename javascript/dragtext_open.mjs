@@ -130,7 +130,12 @@ export async function fillExamples(root, { say, open }) {
   root.replaceChildren(make("p", { text: say("examples") }), make("div", { class: "dragtext_example_row" }));
   for (const { name, title } of examples) {
     const picture = make("img", { alt: "", loading: "lazy" });
-    const card = make("button", { type: "button", class: "dragtext_example", "data-example": name, onclick: () => open(name) }, picture, make("span", { text: title }));
+    const card = make(
+      "button",
+      { type: "button", class: "dragtext_example", "data-example": name, onclick: () => open(name) },
+      picture,
+      make("span", { text: title }),
+    );
     root.lastChild.append(card);
     showPicture(picture, `examples/${encodeURIComponent(name)}`);
   }

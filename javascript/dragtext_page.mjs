@@ -108,10 +108,19 @@ class Page {
   }
 
   addQuickSwitch() {
-    this.quickBox = make("input", { type: "checkbox", id: "dragtext_quick", onchange: () => setQuick(this.quickBox.checked) });
+    this.quickBox = make("input", {
+      type: "checkbox",
+      id: "dragtext_quick",
+      onchange: () => setQuick(this.quickBox.checked),
+    });
     this.quickBox.checked = wantsQuick();
     find("settings").append(
-      make("label", { class: "dragtext_switch", title: this.say("quick_help") }, this.quickBox, make("span", { text: this.say("quick") })),
+      make(
+        "label",
+        { class: "dragtext_switch", title: this.say("quick_help") },
+        this.quickBox,
+        make("span", { text: this.say("quick") }),
+      ),
     );
   }
 

@@ -1,5 +1,5 @@
-// A quick result when the pointer rests: the start alone, drawn by the model, cancelled by the next movement. It is never
-// saved, never listed, and any real edit goes before it. No work at import.
+// A quick result when the pointer rests: the start alone, drawn by the model, cancelled by the next movement. It is
+// never saved, never listed, and any real edit goes before it. No work at import.
 
 import { hasWay } from "./dragtext_document.mjs";
 import { asRequest } from "./dragtext_exchange.mjs";

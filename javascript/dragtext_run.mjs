@@ -14,7 +14,14 @@ const PHASES = {
   "rendering the sweep": "denoise",
 };
 // What each phase is of the whole bar, roughly; the bar must never go back.
-const SHARES = { waiting: [0, 0], begin: [0, 0], identity: [0, 0.3], invert: [0.3, 0.45], drag: [0.45, 0.85], denoise: [0.85, 1] };
+const SHARES = {
+  waiting: [0, 0],
+  begin: [0, 0],
+  identity: [0, 0.3],
+  invert: [0.3, 0.45],
+  drag: [0.45, 0.85],
+  denoise: [0.85, 1],
+};
 
 /** Which phase a state is in: the name of a text of ours. */
 export function phaseOf(state) {
@@ -44,7 +51,8 @@ export function timeText(seconds, say) {
 /** The events of a job as states. */
 export async function* statesOf(id, signal) {
   const answer = await call(`edits/${encodeURIComponent(id)}/events`, { signal });
-  for await (const { event, data } of readEvents(answer.body)) yield event === "state" && data ? JSON.parse(data) : null;
+  for await (const { event, data } of readEvents(answer.body))
+    yield event === "state" && data ? JSON.parse(data) : null;
 }
 
 /** Follow any job to its end; show(state) is called at each news. current(): whether anybody still asks. */
@@ -76,7 +84,11 @@ export class Run {
     this.phase = make("span", { class: "dragtext_phase" });
     this.time = make("span", { class: "dragtext_time" });
     this.fill = make("div", { class: "dragtext_bar_fill" });
-    this.bar = make("div", { class: "dragtext_bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, this.fill);
+    this.bar = make(
+      "div",
+      { class: "dragtext_bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 },
+      this.fill,
+    );
     this.curve = make("div", { class: "dragtext_plot" });
     root.append(make("div", { class: "dragtext_run_line" }, this.phase, this.time), this.bar, this.curve);
     root.hidden = true;

@@ -1,8 +1,9 @@
-// The form beside the canvas: gradio's components, with sliders, plain words and a search made from the list of settings
-// that lies in the page; its values, and other values into it. No work at import.
+// The form beside the canvas: gradio's components, with sliders, plain words and a search made from the list of
+// settings that lies in the page; its values, and other values into it. No work at import.
 
 import { find, make, settled } from "./dragtext_dom.mjs";
 import { ask, send } from "./dragtext_http.mjs";
+import { Presets } from "./dragtext_presets.mjs";
 import { hasSlider, scaleOf, usual } from "./dragtext_scale.mjs";
 import { settingHelp, settingLabel } from "./dragtext_words_settings.mjs";
 import { timeText } from "./dragtext_run.mjs";
@@ -27,8 +28,8 @@ export function chosenSettings(infos, values) {
 }
 
 /**
- * What of a model's own settings an edit will take, by the rule of the SDK's with_recommended: they suit one method, and
- * whoever sets anything for a loop gets a loop.
+ * What of a model's own settings an edit will take, by the rule of the SDK's with_recommended: they suit one method,
+ * and whoever sets anything for a loop gets a loop.
  */
 export function suited(recommended, chosen, infos) {
   if (chosen.method !== undefined && chosen.method !== recommended.method) return {};
@@ -45,7 +46,10 @@ export function suited(recommended, chosen, infos) {
 /** Whether a search finds a setting: every word of it in the name, the label or the help. */
 export function matches(query, ...texts) {
   const all = texts.join(" ").toLowerCase();
-  return query.toLowerCase().split(/\s+/).every((word) => all.includes(word));
+  return query
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => all.includes(word));
 }
 
 /** Put a text into a gradio text box as typing would. */
@@ -67,10 +71,16 @@ export class Form {
     this.ends = new Map();
     this.name();
     for (const info of this.infos) this.decorate(info);
-    this.addPresets();
+    this.presets = new Presets(this.root, {
+      say,
+      tell,
+      given: () => this.given(),
+      use: (settings) => this.fill({ settings }),
+    });
     this.addSearch();
     const news = settled(() => this.news(), 400);
-    for (const kind of ["input", "change", "focusout", "pointerup", "keyup"]) find("side").addEventListener(kind, news);
+    for (const kind of ["input", "change", "focusout", "pointerup", "keyup"])
+      find("side").addEventListener(kind, news);
   }
 
   // Values.
@@ -123,9 +133,9 @@ export class Form {
   /** What the form held before a reload, else the preset that somebody begins with. */
   async begin() {
     const kept = sessionStorage.getItem(KEY);
-    await this.loadPresets();
+    await this.presets.load();
     if (kept) await this.fill(JSON.parse(kept));
-    else if (this.presets.default) await this.fill({ settings: this.presets.default });
+    else if (this.presets.beginning) await this.fill({ settings: this.presets.beginning });
     else await this.news();
   }
 
@@ -147,15 +157,19 @@ export class Form {
       // What cannot be said is not said.
     }
     const parts = [];
-    if (Number.isFinite(told.seconds)) parts.push(this.say("expected_time", { time: timeText(told.seconds, this.say) }));
-    if (Number.isFinite(told.memory_mb)) parts.push(this.say("expected_memory", { memory: (told.memory_mb / 1024).toFixed(1) }));
+    if (Number.isFinite(told.seconds))
+      parts.push(this.say("expected_time", { time: timeText(told.seconds, this.say) }));
+    if (Number.isFinite(told.memory_mb))
+      parts.push(this.say("expected_memory", { memory: (told.memory_mb / 1024).toFixed(1) }));
     place.textContent = parts.join(" · ");
   }
 
   /** The model's own settings for these drags, or for any; they stand where nothing else was chosen. */
   async recommend(drags) {
     try {
-      this.recommended = await ask(`recommended${drags ? `?drags=${encodeURIComponent(JSON.stringify(drags))}` : ""}`);
+      this.recommended = await ask(
+        `recommended${drags ? `?drags=${encodeURIComponent(JSON.stringify(drags))}` : ""}`,
+      );
     } catch {
       this.recommended = {};
     }
@@ -185,7 +199,10 @@ export class Form {
       button.textContent = say(key);
       button.title = say(`${key}_help`);
     }
-    for (const [id, key] of [["advanced", "advanced"], ["infotext_box", "infotext"]]) {
+    for (const [id, key] of [
+      ["advanced", "advanced"],
+      ["infotext_box", "infotext"],
+    ]) {
       const head = find(id)?.querySelector(".label-wrap > span");
       if (head) head.textContent = say(key);
     }
@@ -220,13 +237,13 @@ export class Form {
       text: "↺",
       title: this.say("reset"),
       "aria-label": `${this.say("reset")}: ${label}`,
-      onclick: () => this.set(box, ""),
+      onclick: () => type(box, ""),
     });
     const row = make("div", { class: "dragtext_number" });
     if (hasSlider(info)) {
       const scale = scaleOf(info);
       const slider = make("input", { type: "range", min: 0, max: scale.positions, step: 1, "aria-label": label });
-      slider.addEventListener("input", () => this.set(box, String(scale.toValue(Number(slider.value)))));
+      slider.addEventListener("input", () => type(box, String(scale.toValue(Number(slider.value)))));
       this.ends.set(info.name, { info, box, slider, scale, place });
       row.append(slider);
     } else {
@@ -244,12 +261,8 @@ export class Form {
       class: "dragtext_small",
       text: this.say("dice"),
       title: this.say("dice_help"),
-      onclick: () => this.set(box, String(Math.floor(Math.random() * 2 ** 31))),
+      onclick: () => type(box, String(Math.floor(Math.random() * 2 ** 31))),
     });
-  }
-
-  set(box, text) {
-    type(box, text);
   }
 
   /** Sliders and what stands in empty boxes follow the values. */
@@ -270,108 +283,28 @@ export class Form {
   addSearch() {
     const head = find("advanced")?.querySelector(".form")?.parentElement;
     if (!head) return;
-    const box = make("input", { type: "search", class: "dragtext_search", placeholder: this.say("search"), "aria-label": this.say("search") });
+    const box = make("input", {
+      type: "search",
+      class: "dragtext_search",
+      placeholder: this.say("search"),
+      "aria-label": this.say("search"),
+    });
     const nothing = make("p", { class: "dragtext_help", text: this.say("search_nothing"), hidden: true });
     box.addEventListener("input", (event) => {
       event.stopPropagation();
       let found = 0;
       for (const info of this.infos.filter((one) => !one.basic)) {
-        const shown = matches(box.value, info.name, settingLabel(info, this.language), settingHelp(info, this.language));
+        const shown = matches(
+          box.value,
+          info.name,
+          settingLabel(info, this.language),
+          settingHelp(info, this.language),
+        );
         find(`setting_${info.name}`)?.classList.toggle("dragtext_hidden", !shown);
         found += shown ? 1 : 0;
       }
       nothing.hidden = found > 0;
     });
     head.prepend(box, nothing);
-  }
-
-  // Presets.
-
-  addPresets() {
-    const { say } = this;
-    this.presets = {};
-    this.list = make("select", { id: "dragtext_preset", "aria-label": say("presets"), onchange: () => this.choosePreset() });
-    this.presetName = make("input", { type: "text", maxlength: 60, placeholder: say("preset_name"), "aria-label": say("preset_name") });
-    const row = make("form", { class: "dragtext_preset_new", hidden: true }, this.presetName, make("button", { type: "submit", class: "dragtext_small", text: say("preset_save") }));
-    row.addEventListener("submit", (event) => {
-      event.preventDefault();
-      row.hidden = true;
-      this.savePreset(this.presetName.value.trim());
-    });
-    const small = (key, action, text = say(`preset_${key}`)) =>
-      make("button", {
-        type: "button",
-        class: "dragtext_small",
-        "data-preset": key,
-        text,
-        title: say(`preset_${key}_help`),
-        "aria-label": say(`preset_${key}_help`),
-        onclick: action,
-      });
-    this.deleter = small("delete", () => this.deletePreset());
-    this.root.append(
-      make(
-        "div",
-        { class: "dragtext_presets" },
-        this.list,
-        small("save", () => {
-          row.hidden = !row.hidden;
-          if (!row.hidden) this.presetName.focus();
-        }),
-        this.deleter,
-        small("begin", () => this.savePreset("default"), "★"),
-      ),
-      row,
-    );
-  }
-
-  async loadPresets(chosen = "") {
-    try {
-      this.presets = await ask("presets");
-    } catch {
-      this.presets = {};
-    }
-    const names = Object.keys(this.presets).filter((name) => name !== "default");
-    this.list.replaceChildren(
-      make("option", { value: "", text: this.say("presets") }),
-      make("option", { value: "\u0000", text: this.say("preset_none") }),
-      ...("default" in this.presets ? [make("option", { value: "default", text: this.say("preset_default") })] : []),
-      ...names.map((name) => make("option", { value: name, text: name })),
-    );
-    this.list.value = chosen in this.presets ? chosen : "";
-    this.deleter.disabled = !(this.list.value in this.presets);
-  }
-
-  async choosePreset() {
-    const name = this.list.value;
-    this.deleter.disabled = !(name in this.presets);
-    if (name) await this.fill({ settings: this.presets[name] ?? {} });
-  }
-
-  async savePreset(name) {
-    if (!name) return;
-    await this.attempt(async () => {
-      const { settings } = await this.given();
-      await send(`presets/${encodeURIComponent(name)}`, { settings }, "PUT");
-      await this.loadPresets(name);
-      this.tell(this.say(name === "default" ? "preset_begins" : "preset_saved", { name }));
-    });
-  }
-
-  async deletePreset() {
-    const name = this.list.value;
-    await this.attempt(async () => {
-      await send(`presets/${encodeURIComponent(name)}`, {}, "DELETE");
-      await this.loadPresets();
-      this.tell(this.say("preset_deleted", { name: name === "default" ? this.say("preset_default") : name }));
-    });
-  }
-
-  async attempt(action) {
-    try {
-      await action();
-    } catch (error) {
-      this.tell(error.message, true);
-    }
   }
 }

@@ -15,7 +15,9 @@ export function stripPoints() {
   const all = [];
   for (let v = LEAST; v <= MOST; v += STEP) all.push(v);
   const coarseness = (v) => [1, 0.5, 0.25, 0.125].findIndex((grid) => Number.isInteger((v - LEAST) / grid));
-  return all.filter((v) => v !== 0 && v !== 1).sort((a, b) => coarseness(a) - coarseness(b) || Math.abs(a - 1) - Math.abs(b - 1));
+  return all
+    .filter((v) => v !== 0 && v !== 1)
+    .sort((a, b) => coarseness(a) - coarseness(b) || Math.abs(a - 1) - Math.abs(b - 1));
 }
 
 /** The known point that lies next to v. known: a Map of v to picture. */
@@ -62,11 +64,28 @@ export class Strength {
     });
     const mark = (v, word) => {
       const place = `left:${((v - LEAST) / (MOST - LEAST)) * HUNDRED}%`;
-      return make("button", { type: "button", class: "dragtext_mark", style: place, text: word, onclick: () => this.go(v) });
+      return make("button", {
+        type: "button",
+        class: "dragtext_mark",
+        style: place,
+        text: word,
+        onclick: () => this.go(v),
+      });
     };
-    this.textRow = make("div", { class: "dragtext_v_text", hidden: true }, make("span", { text: say("strength_text") }), this.text);
+    this.textRow = make(
+      "div",
+      { class: "dragtext_v_text", hidden: true },
+      make("span", { text: say("strength_text") }),
+      this.text,
+    );
     root.append(
-      make("div", { class: "dragtext_v_head" }, make("span", { text: say("strength_of_edit") }), this.value, this.split),
+      make(
+        "div",
+        { class: "dragtext_v_head" },
+        make("span", { text: say("strength_of_edit") }),
+        this.value,
+        this.split,
+      ),
       make(
         "div",
         { class: "dragtext_v_track" },

@@ -18,11 +18,13 @@ export const GERMAN = {
   text: ["Auch den Text anpassen (DragText)", "die Texteinbettung zusammen mit dem Bild optimieren"],
   gradients: [
     "Gradienten",
-    "was die Optimierer sehen: eine gemeinsame Rückrechnung, die zwei Verluste des Artikels, der veröffentlichte Code samt Resten, oder der von DragText selbst",
+    "was die Optimierer sehen: eine gemeinsame Rückrechnung, die zwei Verluste des Artikels, der veröffentlichte Code " +
+      "samt Resten, oder der von DragText selbst",
   ],
   start: [
     "Anfang",
-    "wo der Inhalt beginnt: im Bild, wie es ist; mit schon verschobenen Bildpunkten; mit verschobenen Zellen seines invertierten Latents, starr oder mit einem Feld, das von den Griffen aus abfällt",
+    "wo der Inhalt beginnt: im Bild, wie es ist; mit schon verschobenen Bildpunkten; mit verschobenen Zellen seines " +
+      "invertierten Latents, starr oder mit einem Feld, das von den Griffen aus abfällt",
   ],
   start_noise: [
     "Rauschen am Anfang",
@@ -30,11 +32,13 @@ export const GERMAN = {
   ],
   repaint: [
     "Neu malen",
-    "was das Modell nach einem verschobenen Anfang malt: alles, was sich ändern darf, oder nur das Aufgedeckte und seine Nähte",
+    "was das Modell nach einem verschobenen Anfang malt: alles, was sich ändern darf, oder nur das Aufgedeckte " +
+      "und seine Nähte",
   ],
   resolution: [
     "Arbeitsgröße, Bildpunkte im Quadrat",
-    "auf etwa so vielen Bildpunkten arbeiten, gleich wie groß das Bild ist; sonst in seiner Größe, oder in der des Modells bei Ausschnitten und über einem Megapixel",
+    "auf etwa so vielen Bildpunkten arbeiten, gleich wie groß das Bild ist; sonst in seiner Größe, oder in der des " +
+      "Modells bei Ausschnitten und über einem Megapixel",
   ],
   crop: [
     "Nur an einem Ausschnitt arbeiten",
@@ -43,6 +47,10 @@ export const GERMAN = {
   composite: [
     "Außen bleibt alles",
     "mit einer Maske jedes Byte außerhalb zurückgeben, wie es war; aus ist das veröffentlichte Verhalten",
+  ],
+  seam: [
+    "Breite der Naht",
+    "Bildpunkte innerhalb der Maske, über die eine Bearbeitung einblendet, bis zu doppelt so viele, wo sie vergrößert wird",
   ],
   steps: ["Höchstens so viele Schritte", "die meisten Schritte der Ziehschleife"],
   lr: ["Schrittweite des Bildes", "Adams Schrittweite für das Latent"],
@@ -53,7 +61,10 @@ export const GERMAN = {
   inference_steps: ["Zeichenschritte", "DDIM-Schritte eines ganzen Bildes"],
   feature_block: ["Merkmalsstufe", "Stufe des Decoders, deren Merkmale gezogen werden, von grob nach fein"],
   supervision_radius: ["Radius des Zugs", "halbe Breite des gezogenen Fensters, in Bildpunkten des Merkmalsgitters"],
-  tracking_radius: ["Radius der Suche", "halbe Breite des Suchfensters der Punkte, in Bildpunkten des Merkmalsgitters"],
+  tracking_radius: [
+    "Radius der Suche",
+    "halbe Breite des Suchfensters der Punkte, in Bildpunkten des Merkmalsgitters",
+  ],
   displacement: ["Weg je Zug", "wie weit auf einmal gezogen wird, in Bildpunkten des Merkmalsgitters"],
   reach_distance: ["Angekommen ab", "so nahe am Ziel ist ein Punkt angekommen, in Bildpunkten des Merkmalsgitters"],
   expected_loss: ["Gesuchter Verlust", "Unterschied der Merkmale, den FreeDrags Liniensuche sucht"],

@@ -12,7 +12,16 @@ import { chosenSettings, matches, suited } from "../javascript/dragtext_settings
 import { nearest, stripPoints } from "../javascript/dragtext_strength.mjs";
 import { words } from "../javascript/dragtext_words.mjs";
 
-const info = (more) => ({ name: "x", kind: "float", default: null, published: {}, least: 0, most: 1, above: false, ...more });
+const info = (more) => ({
+  name: "x",
+  kind: "float",
+  default: null,
+  published: {},
+  least: 0,
+  most: 1,
+  above: false,
+  ...more,
+});
 
 test("the bar never goes back, and a drag counts what is left of the way", () => {
   const states = [
@@ -25,7 +34,10 @@ test("the bar never goes back, and a drag counts what is left of the way", () =>
     { state: "done", phase: "rendering", step: 38, total: 38 },
   ];
   const shares = states.map((state) => progressOf(state, 40));
-  assert.deepEqual(shares, [...shares].sort((a, b) => a - b));
+  assert.deepEqual(
+    shares,
+    [...shares].sort((a, b) => a - b),
+  );
   assert.equal(shares.at(-1), 1);
   assert.ok(progressOf(states[4], 40) > progressOf(states[4]), "three quarters of the way, not 9 of 210 steps");
   assert.equal(phaseOf({ state: "running", phase: "something new" }), "begin");
@@ -56,7 +68,10 @@ test("sliders reach both ends and come back to the same value", () => {
       assert.ok(value >= one.least && value <= one.most && (!one.above || value > 0));
       assert.ok(one.kind !== "int" || Number.isInteger(value));
       const back = scale.toValue(scale.toPosition(value));
-      assert.ok(Math.abs(back - value) <= Math.max(0.02 * Math.abs(value), one.kind === "int" ? 1 : 1e-3), `${value} ${back}`);
+      assert.ok(
+        Math.abs(back - value) <= Math.max(0.02 * Math.abs(value), one.kind === "int" ? 1 : 1e-3),
+        `${value} ${back}`,
+      );
     }
   }
   assert.ok(!hasSlider(info({ kind: "int", most: 2 ** 63 })), "a seed has no slider");
@@ -81,7 +96,11 @@ test("what was left open in the form is not chosen", () => {
     shared: false,
     steps: 12,
   });
-  assert.deepEqual(chosenSettings(infos, ["warp", true, "on", "many", ""]), { method: "warp", shared: true, steps: "many" });
+  assert.deepEqual(chosenSettings(infos, ["warp", true, "on", "many", ""]), {
+    method: "warp",
+    shared: true,
+    steps: "many",
+  });
 });
 
 test("a model's own settings stand where they suit what was chosen", () => {
@@ -130,7 +149,10 @@ test("results are what somebody asked for and got", () => {
     { id: "d", kind: "strip", state: "done" },
     { id: "e", kind: "render", state: "done" },
   ];
-  assert.deepEqual(shownJobs(jobs).map((job) => job.id), ["a", "e"]);
+  assert.deepEqual(
+    shownJobs(jobs).map((job) => job.id),
+    ["a", "e"],
+  );
 });
 
 test("quick results are on until somebody says no", () => {
