@@ -51,8 +51,8 @@ def held_out(texts: list[str]) -> list[Pair]:
 def make_autoencoder(arguments: argparse.Namespace, whole: Lesson) -> AutoencoderKL:
     """Trained and standardised, or as an earlier run left it."""
     path = arguments.work / "autoencoder-done.pt"
-    model = new_autoencoder()
     if state := restore(path):
+        model = new_autoencoder()
         model.load_state_dict(state)
         return model.to(arguments.device).eval()
     pictures = Pictures(whole)
