@@ -191,7 +191,6 @@ class Page {
     const here = state.picture === this.opener.picture?.id;
     if (state.state === "done" && here && !next) {
       await this.results.attempt(() => this.results.select(state.id));
-      this.tell(state.text);
     }
     this.form.expect();
     if (next) this.run.follow(next.id);

@@ -184,6 +184,7 @@ export class Results {
     this.moved();
     this.look(VIEWS[0]);
     this.draw();
+    this.tell(job.text);
     this.shown(id);
     this.strength.render();
   }
