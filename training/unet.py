@@ -81,8 +81,8 @@ def train_unet(
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
                 state = network["text"](rows).last_hidden_state
                 predicted = network["unet"](noisy, timesteps, state).sample
-            wanted = level.sqrt() * noise - (1 - level).sqrt() * clean
-            loss = (predicted.float() - wanted).square().mean()
+            # Summed in this order, the losses are to the last bit those of the trial that this is a port of.
+            loss = (predicted.float() - level.sqrt() * noise + (1 - level).sqrt() * clean).square().mean()
             run.learn(loss, loss)
             seen[lesson.kind] += count
     return run.average.eval(), run.curve, seen
