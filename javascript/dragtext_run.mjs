@@ -146,7 +146,7 @@ export class Run {
     this.began ??= state.distance;
     if (!this.curveKnown && state.step > 2) this.catchUp(state.id);
     this.curveKnown = true;
-    this.distances[state.step] = state.distance;
+    this.distances[Math.max(state.step - 1, 0)] = state.distance;
     drawCurves(this.curve, [{ name: this.say("plot_distance"), values: Array.from(this.distances), unit: " px" }], {
       height: 40,
     });
