@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 
 def noise(height: int = 70, width: int = 93, channels: int = 3, seed: int = 0) -> np.ndarray:
     """(height, width, channels) uint8, the same for the same arguments; its sides are no multiples of a latent cell."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def places(*positions: tuple[float, float]) -> torch.Tensor:
+    """Grid (row, col) positions (n, 2) as the drag loops have them."""
+    return torch.tensor(positions, dtype=torch.float64)
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..model.precision import not_finite
 from ..result import Step
 from ..settings import ResolvedSettings
 from .features import FeatureMap
-from .gradients import Gradients, check_loss, regulariser_gradient
+from .gradients import Gradients, regulariser_gradient
 from .problem import DragProblem
+from .reading import Reading
 from .tracking import distances
 from .variable import Variable
 
@@ -37,128 +39,144 @@ DEFAULTS: dict[str, Any] = {
     "lora_lr": 2e-4,
 }
 
-FRACTIONS = np.arange(1, 11) / 10
+FRACTIONS = 10  # candidates on a line
 
 
-def sample(features: FeatureMap, centre: np.ndarray, radius: int) -> Tensor:
-    """Bilinear samples (C, 2r+1, 2r+1) around a fractional grid (row, col); beyond the border it repeats."""
-    offsets = np.arange(-radius, radius + 1)
-    return features.window(centre[0] + offsets, centre[1] + offsets)
+def sample(features: FeatureMap, centres: Tensor, radius: int) -> Tensor:
+    """Bilinear samples (n, C, 2r+1, 2r+1) around (n, 2) fractional grid (row, col); beyond the border it repeats."""
+    return features.between(centres, radius)
 
 
-def template_weight(loss: float, expected: float) -> float:
+def difficulty(samples: Tensor, templates: Tensor) -> Tensor:
+    """(n,) mean L1 differences between samples and templates, both (n, C, 2r+1, 2r+1) (FreeDrag eq. 4)."""
+    return (samples - templates).abs().mean(dim=(1, 2, 3))
+
+
+def template_weight(loss: Tensor, expected: float) -> Tensor:
     """How much of the new features enters the template: 0.5 at a loss of 0.2 l, 0.1 at 0.8 l (FreeDrag eq. 6, 7)."""
     slope = math.log(9) / (0.6 * expected)
-    return 1 / (1 + math.exp(min(slope * (loss - 0.2 * expected), 700.0)))
+    return 1 / (1 + (slope * (loss - 0.2 * expected)).clamp(max=700.0).exp())
 
 
 @torch.no_grad()
 def search(
     features: FeatureMap,
-    template: Tensor,
-    current: np.ndarray,
-    goal: np.ndarray,
-    loss_first: float,
-    loss_end: float,
+    templates: Tensor,
+    current: Tensor,
+    goals: Tensor,
+    loss_first: Tensor,
+    loss_end: Tensor,
     settings: ResolvedSettings,
-) -> tuple[np.ndarray, bool]:
-    """The next current target on the line to `goal`, and whether the search went on or stayed rather than back.
+) -> tuple[Tensor, Tensor]:
+    """The next current targets on the lines to `goals`, and whether each search went on or stayed rather than back.
 
-    current, goal: grid (row, col). loss_first, loss_end: feature loss at the first step of the last round and after
-    it. Normal (the loss got small): the candidate ahead whose difficulty is closest to `expected_loss`. Keep (smaller
-    than at first): stay. Rollback (it grew): the easiest candidate between a step behind and a step ahead.
+    current, goals: (n, 2) grid (row, col). loss_first, loss_end: (n,) feature losses at the first step of the last
+    round and after it. Normal (the loss got small): the candidate ahead whose difficulty is closest to
+    `expected_loss`. Keep (smaller than at first): stay. Rollback (it grew): the easiest candidate between a step
+    behind and a step ahead. Returns (n, 2) and (n,) bool.
     """
     expected, reach = settings.expected_loss, settings.displacement
-    share = min(reach / (np.linalg.norm(goal - current) + 1e-8), 1.0)
-    if loss_end < 0.5 * expected:
-        begin, stop, forward = current, current + share * (goal - current), True
-    elif loss_end < loss_first:
-        return current, True
-    else:
-        begin, forward = current - share * (goal - current), False
-        twice = min(2 * reach / (np.linalg.norm(goal - begin) + 1e-8), 1.0)
-        stop = begin + twice * (goal - begin)
-    candidates = [begin + fraction * (stop - begin) for fraction in FRACTIONS]
-    radius = settings.supervision_radius
-    losses = torch.stack([(sample(features, c, radius) - template).abs().mean() for c in candidates])
-    best = int(((losses - expected).abs() if forward else losses).argmin())
-    return candidates[best], forward
+    ahead = (loss_end < 0.5 * expected)[:, None]
+    stay = ~ahead & (loss_end < loss_first)[:, None]
+    step = _share(goals - current, reach) * (goals - current)
+    begin = torch.where(ahead, current, current - step)
+    stop = torch.where(ahead, current + step, begin + _share(goals - begin, 2 * reach) * (goals - begin))
+    fractions = torch.arange(1, FRACTIONS + 1, device=current.device, dtype=current.dtype) / FRACTIONS
+    candidates = begin[:, None] + fractions[:, None] * (stop - begin)[:, None]  # (n, 10, 2)
+    losses = torch.stack(
+        [
+            difficulty(sample(features, places, settings.supervision_radius), template[None])
+            for places, template in zip(candidates, templates)
+        ]
+    )
+    best = torch.where(ahead, (losses - expected).abs(), losses).argmin(dim=1)
+    found = candidates.gather(1, best[:, None, None].expand(-1, 1, 2))[:, 0]
+    return torch.where(stay, current, found), (ahead | stay)[:, 0]
+
+
+def _share(way: Tensor, reach: float) -> Tensor:
+    """(n, 1): which part of the way a step of `reach` is, at most all of it."""
+    return (reach / (torch.linalg.vector_norm(way, dim=1, keepdim=True) + 1e-8)).clamp(max=1.0)
 
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update, and a last one that only tells the end. Handles are the current targets.
 
     A round chooses current targets and pulls the templates there in at most `inner_steps` updates; then the templates
-    adapt. It ends when every pair is at its goal with a small loss.
+    adapt. It ends when every pair is at its goal with a small loss. Whether an update was the last of its round is for
+    the host to decide, so every update is read at once, before its backward pass.
     """
-    settings, goals = problem.settings, problem.targets
+    settings, goals = problem.settings, problem.aims
     radius, small = settings.supervision_radius, 0.5 * settings.expected_loss
     x = Variable(problem.begin, settings.lr)
     text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
     with torch.no_grad():
         features, start_previous = problem.evaluate(problem.latent, problem.text.embedding)
-    templates = [sample(features, centre, radius) for centre in problem.handles]
-    current = problem.begun
-    count = len(current)
-    loss_first, loss_end = np.zeros(count), np.zeros(count)
-    done = np.zeros(count, dtype=bool)
+        templates = sample(features, problem.places(problem.handles), radius)
+    current = problem.places(problem.begun)
+    loss_first = loss_end = current.new_zeros(len(current))
+    done = torch.zeros(len(current), dtype=torch.bool, device=current.device)
     updates = _Published(problem) if settings.gradients in ("official", "repository") else _Joint(problem)
-    good = x.snapshot(), text.snapshot()
-    iteration = 0
+    good = state = x.snapshot(), text.snapshot()
+    told = {"current": problem.begun, "left": np.linalg.norm(problem.targets - problem.begun, axis=1)}
+    number = 0
     # The evaluation that closes a round also serves the first update of the next one.
     pending = None
 
-    while not done.all() and iteration < settings.steps:
-        chosen = [
-            (centre, False)
-            if done[i]
-            else search(features, templates[i], centre, goals[i], loss_first[i], loss_end[i], settings)
-            for i, centre in enumerate(current)
-        ]
-        current = np.stack([centre for centre, _ in chosen])
-        advancing = any(forward for _, forward in chosen)
-        left = tuple(distances(current, goals))
+    def step(state: tuple[Tensor, Tensor], **more: Any) -> Step:
+        return Step(number, told["current"], tuple(told["left"].tolist()), *state, **more)
+
+    while number < settings.steps:
+        found, forward = search(features, templates, current, goals, loss_first, loss_end, settings)
+        current = torch.where(done[:, None], current, found)
+        advancing, left = (forward & ~done).any(), distances(current, goals)
         for inner in range(settings.inner_steps):
-            if iteration == settings.steps:
+            if number == settings.steps:
                 break
             live, previous = pending or problem.evaluate(x.in_graph(), text.in_graph())
             pending = None
-            losses = torch.stack([(sample(live, c, radius) - t).abs().mean() for c, t in zip(current, templates)])
+            losses = difficulty(sample(live, current, radius), templates)
             background = problem.weighted_background(previous, start_previous)
             if background is not None:
                 background = background / problem.latent.numel()  # a mean where the other methods have a sum
             motion = losses.sum()
-            loss = check_loss(
-                motion if background is None else motion + background, problem.model, first=iteration == 0
-            )
-            if loss is None:
-                yield Step(iteration, current, left, *good, diverged=True)
-                return
-            good = x.snapshot(), text.snapshot()
-            values = losses.detach().cpu().numpy()
+            loss = motion if background is None else motion + background
             if inner == 0:
-                loss_first = values
-            success = bool(values.max() < small)
-            updates.apply(x, text, motion, background, success, advancing)
-            del live, previous, losses, motion, background  # a graph kept for rescaling must not meet the next one
-            yield Step(iteration, current, left, x.snapshot(), text.snapshot(), loss=loss)
-            iteration += 1
+                loss_first = losses.detach()
+            facts = Reading(
+                current=current, left=left, done=done.all(), loss=loss, hardest=losses.max(), advancing=advancing
+            ).take()
+            if not np.isfinite(facts["loss"]):
+                if number == 0:
+                    raise not_finite(problem.model, "The model on this image, before anything was changed,")
+                yield step(good, diverged=True)
+                return
+            told = facts
+            if facts["done"]:
+                yield step(state, reached=True)
+                return
+            good, success = state, bool(facts["hardest"] < small)
+            updates.apply(x, text, motion, background, success, bool(facts["advancing"]))
+            state = x.snapshot(), text.snapshot()
+            del live, previous, losses, motion, background, loss  # the graph, before anybody else has a turn
+            yield step(state, loss=float(facts["loss"]))
+            number += 1
             if success:
                 break
         pending = problem.evaluate(x.in_graph(), text.in_graph())
         features = FeatureMap(pending[0].native.detach(), problem.grid)
-        fresh = [sample(features, centre, radius) for centre in current]
-        changes = torch.stack([(new - old).abs().mean() for new, old in zip(fresh, templates)])
-        loss_end = np.array(changes.tolist())  # one wait for the device, however many points
-        if not np.isfinite(loss_end).all():
-            yield Step(iteration, current, left, *good, diverged=True)
-            return
-        arrived = distances(current, goals) < settings.reach_distance
-        done = arrived & (loss_end <= small)
-        weights = [1.0 if d else template_weight(e, settings.expected_loss) for d, e in zip(done, loss_end)]
-        templates = [w * new + (1 - w) * old for w, new, old in zip(weights, fresh, templates)]
-    state = x.snapshot(), text.snapshot()
-    yield Step(iteration, current, tuple(distances(current, goals)), *state, reached=bool(done.all()))
+        fresh = sample(features, current, radius)
+        loss_end = difficulty(fresh, templates)
+        done = (distances(current, goals) < settings.reach_distance) & (loss_end <= small)
+        weight = torch.where(done, 1.0, template_weight(loss_end.to(current.dtype), settings.expected_loss))
+        weight = weight[:, None, None, None]
+        templates = weight.float() * fresh + (1 - weight).float() * templates
+    pending = None
+    facts = Reading(done=done.all(), finite=loss_end.isfinite().all()).take()
+    if not facts["finite"]:
+        yield step(good, diverged=True)
+        return
+    yield step(state, reached=bool(facts["done"]))
 
 
 class _Joint:
@@ -166,11 +184,12 @@ class _Joint:
 
     def __init__(self, problem: DragProblem) -> None:
         self._gradients = Gradients(problem)
+        self._one = torch.ones((), device=problem.latent.device)  # the regulariser counts once, not per pair
 
     def apply(self, x: Variable, text: Variable, motion: Tensor, background: Tensor | None, *_: bool) -> None:
-        x_gradient, text_gradient = self._gradients(motion, background, x.leaf, text.leaf, 1)
-        x.step(x_gradient)
-        text.step(text_gradient)
+        x_gradient, text_gradient, usable = self._gradients(motion, background, x.leaf, text.leaf, self._one)
+        x.step(x_gradient, usable)
+        text.step(text_gradient, usable)
 
 
 class _Published:
@@ -202,11 +221,16 @@ class _Published:
         whole = motion_part
         if background is not None:
             whole = tuple(m + b for m, b in zip(motion_part, self._gradients.of(background, inputs)))
+        usable = self._gradients.usable()
+        if usable is not None:  # what is to be left out must not be left over either
+            motion_part, whole = (
+                tuple(torch.where(usable, part, 0) for part in parts) for parts in (motion_part, whole)
+            )
         x_gradient = whole[0] if self._left is None else whole[0] + self._left
         self._left = None
         if optimises_text:
             self._text = whole[1] if self._text is None else self._text + whole[1]
-        x.step(x_gradient)
+        x.step(x_gradient, usable)
         if not success:
             if self._leaks:  # the same backward a second time
                 self._left = whole[0]
@@ -215,5 +239,5 @@ class _Published:
         elif optimises_text and advancing:
             self._left = motion_part[0]
             assert self._text is not None  # set above
-            text.step(self._text + motion_part[1] + regulariser_gradient(text.leaf, self._problem))
+            text.step(self._text + motion_part[1] + regulariser_gradient(text.leaf, self._problem), usable)
             self._text = None

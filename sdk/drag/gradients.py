@@ -5,14 +5,12 @@ One class serves every method that optimises a tensor `x` (a latent or a bottlen
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..model.base import DiffusionModel
-from ..model.precision import loss_scale, not_finite
+from ..model.precision import loss_scale
 from .problem import DragProblem
 
 
@@ -25,16 +23,6 @@ def regulariser_gradient(text: Tensor, problem: DragProblem) -> Tensor:
     content = slice(0, problem.text.content_length)
     gradient[:, content] = torch.sign(text.detach()[:, content] - problem.text.embedding[:, content])
     return gradient * problem.settings.text_weight
-
-
-def check_loss(loss: Tensor, model: DiffusionModel, first: bool) -> float | None:
-    """The loss as a number, or None once it is not finite. Raises ModelError if it is so in the first iteration."""
-    value = float(loss.detach())
-    if math.isfinite(value):
-        return value
-    if first:
-        raise not_finite(model, "The model on this image, before anything was changed,")
-    return None
 
 
 @dataclass
@@ -52,18 +40,31 @@ class Gradients:
     problem: DragProblem
     leaks: bool = True
     _leftover: Tensor | None = None
-    _scale: float = field(init=False)
+    _scale: Tensor | None = field(init=False, default=None)
+    _finite: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._scale = loss_scale(self.problem.model)
+        scale = loss_scale(self.problem.model)
+        if scale != 1.0:
+            self._scale = torch.full((), scale, device=self.problem.latent.device)
 
     def __call__(
-        self, motion: Tensor, background: Tensor | None, x: Tensor, text: Tensor, active: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Gradients for `x` and, if text is optimised, for `text`.
+        self, motion: Tensor, background: Tensor | None, x: Tensor, text: Tensor, active: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gradients for `x` and, if text is optimised, for `text`; and whether to step on them, see `usable`.
 
-        motion: 0-d motion loss; background: 0-d weighted background loss or None; active: number of supervised pairs.
+        motion: 0-d motion loss; background: 0-d weighted background loss or None; active: 0-d, number of supervised
+        pairs.
         """
+        x_gradient, text_gradient = self._of_both(motion, background, x, text, active)
+        usable = self.usable()
+        if usable is not None and self._leftover is not None:
+            self._leftover = torch.where(usable, self._leftover, 0)
+        return x_gradient, text_gradient, usable
+
+    def _of_both(
+        self, motion: Tensor, background: Tensor | None, x: Tensor, text: Tensor, active: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         settings = self.problem.settings
         loss = motion if background is None else motion + background
         if not settings.text:
@@ -89,11 +90,23 @@ class Gradients:
 
     def of(self, loss: Tensor, inputs: tuple[Tensor, ...], keep: bool = False) -> tuple[Tensor, ...]:
         """Gradients of one loss, scaled in half precision. keep: another one is taken on the same graph."""
-        if self._scale == 1.0:
+        if self._scale is None:
             return torch.autograd.grad(loss, inputs, retain_graph=keep)
-        while True:
-            gradients = torch.autograd.grad(loss * self._scale, inputs, retain_graph=True)
-            finite = all(bool(g.isfinite().all()) for g in gradients)
-            if finite or self._scale <= 1.0:
-                return tuple(g / self._scale for g in gradients)
-            self._scale /= 2
+        gradients = torch.autograd.grad(loss * self._scale, inputs, retain_graph=keep)
+        for gradient in gradients:
+            finite = gradient.isfinite().all()
+            self._finite = finite if self._finite is None else self._finite & finite
+        return tuple(gradient / self._scale for gradient in gradients)
+
+    def usable(self) -> Tensor | None:
+        """Whether all gradients since the last call were finite, 0-d on the device; None in full precision.
+
+        Where they were not, the scale was too large: it is halved, and the step is to be left out. At a scale of 1
+        nothing is left to halve, and the step shows that the model itself overflows.
+        """
+        if self._scale is None or self._finite is None:
+            return None
+        usable = self._finite | (self._scale <= 1)
+        self._scale = torch.where(usable, self._scale, self._scale / 2)
+        self._finite = None
+        return usable

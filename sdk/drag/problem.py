@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
 from ..model.base import DiffusionModel, TextEmbedding
-from ..model.schedule import TimeGrid, ddim_step
+from ..model.schedule import TimeGrid, alpha_bar, ddim_move
 from ..model.taps import features_and_prediction, features_only
 from ..settings import ResolvedSettings
-from .features import FeatureMap
+from .features import FeatureMap, to_places
 from .motion import background_loss
 
 
@@ -65,7 +66,26 @@ class DragProblem:
         if not (self.protects_background if full is None else full):
             return FeatureMap(features_only(self.model, latent, timestep, text, block), self.grid), None
         native, prediction = features_and_prediction(self.model, latent, timestep, text, block)
-        return FeatureMap(native, self.grid), ddim_step(self.model, self.times, prediction, latent, timestep)
+        return FeatureMap(native, self.grid), self.denoised(prediction, latent, level)
+
+    def denoised(self, prediction: Tensor, latent: Tensor, level: int) -> Tensor:
+        """The latent one level further, from the U-Net's output at `level`."""
+        return ddim_move(prediction, latent, *self._alphas[level], self.model.prediction_type)
+
+    @cached_property
+    def _alphas(self) -> tuple[tuple[float, float], ...]:
+        """Cumulative alphas at each level and one further, as numbers: read once, not in every iteration."""
+        levels = self.times.timesteps
+        return tuple((alpha_bar(self.model, t), alpha_bar(self.model, self.times.previous(t))) for t in levels)
+
+    @cached_property
+    def aims(self) -> Tensor:
+        """(n, 2), the targets on the latent's device."""
+        return self.places(self.targets)
+
+    def places(self, positions: np.ndarray) -> Tensor:
+        """(n, 2) grid positions on the latent's device."""
+        return to_places(positions, self.latent.device)
 
     def weighted_background(self, previous: Tensor | None, start: Tensor | None) -> Tensor | None:
         """`mask_weight` times the sum of changes outside the mask; None where nothing is protected."""
@@ -73,6 +93,6 @@ class DragProblem:
             return None
         return self.settings.mask_weight * background_loss(previous, start, self.mask)
 
-    def active(self, left: np.ndarray) -> np.ndarray:
+    def active(self, left: Tensor) -> Tensor:
         """(n,) bool: the pairs that have not arrived. left: (n,) distances in grid pixels."""
         return left >= self.settings.reach_distance

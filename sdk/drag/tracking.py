@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .features import FeatureMap, window_positions
+from .features import FeatureMap, on_grid
+
+GROUP = 8  # points that are looked for at once: more of the widest windows would fill the memory
 
 
-def handle_features(features: FeatureMap, handles: np.ndarray) -> Tensor:
+@torch.no_grad()
+def handle_features(features: FeatureMap, handles: Tensor) -> Tensor:
     """Feature vectors (n, C) at whole grid positions `handles` (n, 2): what the tracker looks for."""
-    vectors = [features.window(handle[:1], handle[1:])[:, 0, 0] for handle in handles]
-    return torch.stack(vectors)
+    return features.windows(handles.floor().long(), 0)[:, :, 0, 0]
 
 
-def track(features: FeatureMap, templates: Tensor, handles: np.ndarray, radius: int) -> np.ndarray:
+@torch.no_grad()
+def track(features: FeatureMap, templates: Tensor, handles: Tensor, radius: int) -> Tensor:
     """Move each handle to the position around it whose feature is L1-nearest to its template.
 
     templates: (n, C) from `handle_features`; handles: (n, 2) grid (row, col); radius: half width of the search
     window, cropped at the borders. The first minimum in row-major order wins. Returns new (n, 2) positions.
     """
-    windows, best = [], []
-    for template, handle in zip(templates, handles):
-        rows = window_positions(handle[0], radius, features.grid[0])
-        cols = window_positions(handle[1], radius, features.grid[1])
-        distance = (features.window(rows, cols) - template[:, None, None]).abs().sum(dim=0)
-        windows.append((rows, cols))
-        best.append(distance.flatten().argmin())
-    found = torch.stack(best).tolist()  # one wait for the device, however many points
-    return np.array(
-        [(rows[i // len(cols)], cols[i % len(cols)]) for i, (rows, cols) in zip(found, windows)],
-        dtype=np.float64,
-    )
+    pairs = zip(templates.split(GROUP), handles.floor().long().split(GROUP))
+    return torch.cat([_nearest(features, *pair, radius) for pair in pairs]).to(handles.dtype)
 
 
-def distances(handles: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _nearest(features: FeatureMap, templates: Tensor, centres: Tensor, radius: int) -> Tensor:
+    """(n, 2), the same for whole centres, all at once."""
+    distance = (features.windows(centres, radius) - templates[:, :, None, None]).abs().sum(dim=1)
+    outside = ~on_grid(centres, radius, features.grid)
+    best = distance.masked_fill(outside, torch.inf).flatten(1).argmin(dim=1)  # (n,)
+    side = 2 * radius + 1
+    return centres - radius + torch.stack([torch.div(best, side, rounding_mode="floor"), best % side], dim=1)
+
+
+def distances(handles: Tensor, targets: Tensor) -> Tensor:
     """(n,) Euclidean distances in grid pixels."""
-    return np.linalg.norm(targets - handles, axis=1)
+    return torch.linalg.vector_norm(targets - handles, dim=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
+
 from ..result import Step
 from .problem import DragProblem
-from .tracking import distances
 
 DEFAULTS: dict[str, Any] = {
     "start": "warp",
@@ -31,7 +32,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     yield Step(
         0,
         handles,
-        tuple(distances(handles, problem.targets)),
+        tuple(np.linalg.norm(problem.targets - handles, axis=1).tolist()),
         latent=problem.begin,
         text=problem.text.embedding,
         reached=True,

@@ -13,6 +13,8 @@ from dragtext.sdk.model.taps import features_and_prediction, features_only, shar
 from dragtext.sdk.picture.frame import Frame, mask_to_latent, points_to_grid
 from dragtext.sdk.settings import make_settings
 
+from ..helpers import places
+
 
 def close(actual, expected, limit=1e-4):
     assert np.abs(np.asarray(actual) - expected).max() <= limit
@@ -61,7 +63,7 @@ def test_features_and_ddim_step(model, components):
 
 def test_feature_grid_rows(components):
     native = torch.from_numpy(components["feature_3"])
-    window = FeatureMap(native, (64, 64)).window(np.array([32, 33]), np.arange(64))
+    window = FeatureMap(native, (64, 64)).windows(torch.tensor([[32, 32]]), 32)[0, :, 32:34, :64]
     close(window, components["feature_3_up_rows"], 1e-5)
 
 
@@ -87,8 +89,7 @@ def test_tracking(components):
     grid = components["op_F0"].shape[2:]
     start = FeatureMap(torch.from_numpy(components["op_F0"]), grid)
     now = FeatureMap(torch.from_numpy(components["op_F1"]), grid)
-    initial = components["op_handles_init"].astype(np.float64)
-    current = components["op_handles_cur"].astype(np.float64)
+    initial, current = (torch.from_numpy(components[f"op_handles_{when}"]).double() for when in ("init", "cur"))
     templates = handle_features(start, initial)
     assert np.array_equal(track(now, templates, current, 3), components["op_track_dd_r3"])
     inner = [0, 3]
@@ -99,10 +100,9 @@ def test_tracking(components):
 def test_patches(components):
     features = FeatureMap(torch.from_numpy(components["op_F0"]), components["op_F0"].shape[2:])
     shift = components["op_patch_shift"].astype(np.float64)
-    patch = features.window(np.arange(11, 14) + shift[0], np.arange(12, 15) + shift[1])
-    close(patch, components["op_patch_dd"][0], 1e-5)
-    wide = features.window(np.arange(10, 15) + shift[0], np.arange(11, 16) + shift[1])
-    close(wide, components["op_patch_gd_r2"][0], 1e-5)
+    centre = places((12 + shift[0], 13 + shift[1]))
+    close(features.between(centre, 1)[0], components["op_patch_dd"][0], 1e-5)
+    close(features.between(centre, 2)[0], components["op_patch_gd_r2"][0], 1e-5)
 
 
 def test_points_and_mask_of_an_odd_image(components):
@@ -118,7 +118,7 @@ def test_points_and_mask_of_an_odd_image(components):
 def test_freedrag_line_search(components, state, expected):
     """op_fd_search_*_par: loss at first, loss at the end, success threshold (mostly half of l), d_max, flag."""
     features = FeatureMap(torch.from_numpy(components["op_F1"]), components["op_F1"].shape[2:])
-    template = torch.from_numpy(components["op_fd_samples"]).T.reshape(-1, 5, 5)
+    template = torch.from_numpy(components["op_fd_samples"]).T.reshape(1, -1, 5, 5)
     first, end, threshold, reach, forward = components[f"op_fd_search_{state}_L{expected}_par"].tolist()
     settings = make_settings(
         {
@@ -130,16 +130,16 @@ def test_freedrag_line_search(components, state, expected):
     ).resolve()
     # The threshold is an argument of its own there; only on which side of it the loss lies matters.
     end_loss = end if (end < threshold) == (end < 0.5 * float(expected)) else 0.4 * float(expected)
-    centre = components["op_fd_centre"].astype(np.float64)
-    target = components["op_fd_target"].astype(np.float64)
-    found, went_on = search(features, template, centre, target, first, end_loss, settings)
-    assert np.allclose(found, components[f"op_fd_search_{state}_L{expected}"], atol=1e-4)
-    assert went_on == bool(forward)
+    centre, target = (torch.from_numpy(components[f"op_fd_{name}"]).double()[None] for name in ("centre", "target"))
+    losses = torch.tensor([first]), torch.tensor([end_loss])
+    found, went_on = search(features, template, centre, target, *losses, settings)
+    assert np.allclose(found[0], components[f"op_fd_search_{state}_L{expected}"], atol=1e-4)
+    assert bool(went_on) == bool(forward)
 
 
 def test_freedrag_samples_and_template_weight(components):
     features = FeatureMap(torch.from_numpy(components["op_F0"]), components["op_F0"].shape[2:])
-    patch = sample(features, components["op_fd_centre"].astype(np.float64), 2)
+    patch = sample(features, torch.from_numpy(components["op_fd_centre"]).double()[None], 2)[0]
     close(patch.flatten(1).T, components["op_fd_samples"], 1e-4)
-    weights = [template_weight(float(loss), 1.0) for loss in components["op_fd_lambda_loss"]]
+    weights = template_weight(torch.from_numpy(components["op_fd_lambda_loss"]), 1.0)
     close(weights, components["op_fd_lambda_l1"], 1e-6)
