@@ -15,6 +15,7 @@ import json
 import statistics
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from dragtext.sdk.drag import dragdiffusion
+from dragtext.sdk.drag import LOOPS, dragdiffusion, loop_of
 from dragtext.sdk.drag.problem import DragProblem
+from dragtext.sdk.drag.reading import Reading
 from dragtext.sdk.model.base import DiffusionModel, TextEmbedding
 from dragtext.sdk.model.identity import fit
 from dragtext.sdk.model.load import load_model
@@ -63,19 +65,29 @@ def sd15_model(device: str) -> DiffusionModel:
     )
 
 
-def make_problem(model: DiffusionModel, size: int, masked: bool, text: bool, steps: int) -> DragProblem:
+def make_problem(
+    model: DiffusionModel,
+    size: int,
+    masked: bool,
+    text: bool,
+    steps: int,
+    method: str = "dragdiffusion",
+    points: int = 1,
+) -> DragProblem:
     generator = torch.Generator().manual_seed(0)
     frame = Frame.of(size, size, model.size_multiple)
     width = model.unet.config.cross_attention_dim  # type: ignore[union-attr]
     embedding = torch.randn(1, 77, width, generator=generator).to(model.device)  # type: ignore[arg-type]
     quarter = size // 4
-    handles, targets = frame.to_grid([Drag((quarter, quarter), (3 * quarter, 3 * quarter))])
+    apart = quarter // 8
+    drags = [Drag((quarter + apart * n, quarter), (3 * quarter, 3 * quarter - apart * n)) for n in range(points)]
+    handles, targets = frame.to_grid(drags)
     mask = None
     if masked:
         array = np.zeros((size, size), np.uint8)
         array[: 3 * quarter, : 3 * quarter] = 1
         mask = frame.mask_to_model(array).to(model.device)
-    settings = {"method": "dragdiffusion", "steps": steps, "text": text, "lora_steps": 0}
+    settings = {"method": method, "steps": steps, "text": text, "lora_steps": 0}
     return DragProblem(
         model=model,
         times=TimeGrid.of(0.7, 50),
@@ -148,6 +160,48 @@ def our_iterations(problem: DragProblem) -> Iterator[None]:
         parameter.grad = None
     for _ in dragdiffusion.steps(problem):
         yield
+
+
+@contextmanager
+def waits(device: torch.device) -> Iterator[list[int]]:
+    """How often the host waits for the device in the block: reads of the loops and, on CUDA, all that torch knows of.
+
+    On a CPU nothing waits; what would is found by `tests/test_waiting.py`.
+    """
+    found, take = [0], Reading.take
+
+    def counted(reading: Reading) -> Any:
+        found[0] += 1
+        return take(reading)
+
+    Reading.take = counted  # type: ignore[method-assign]
+    mode = torch.cuda.get_sync_debug_mode() if device.type == "cuda" else 0
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("warn")
+            yield found
+        found[0] += sum("synchroniz" in str(warning.message) for warning in seen)
+    finally:
+        Reading.take = take
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode(mode)
+
+
+def waits_per_iteration(model: DiffusionModel, size: int, repeats: int) -> dict[str, float]:
+    """By method and number of points, with a mask; without what is prepared before the first iteration."""
+    model.unet.requires_grad_(False)  # type: ignore[union-attr]
+    found = {}
+    for method in LOOPS:
+        for points in (1, 5):
+            loop = loop_of(method)(make_problem(model, size, True, True, repeats + 2, method, points))
+            next(loop)
+            with waits(model.device) as count:
+                made = sum(1 for _ in zip(range(repeats), loop))
+            loop.close()
+            found[f"{method}, {points}"] = count[0] / made
+    return found
 
 
 @contextmanager
@@ -236,6 +290,7 @@ def measure(model: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
     times = in_turn({kind: partial(next, loop) for kind, loop in loops.items()}, pairs, device)
     results["text_overhead"] = statistics.median(a / b for a, b in zip(times["text"], times["plain"])) - 1
     results["phases"] = phases(model, size)
+    results["waits_per_iteration"] = waits_per_iteration(model, size, repeats)
     return results
 
 
@@ -289,6 +344,9 @@ def main() -> None:
     print(f"text optimisation costs {100 * results['text_overhead']:.1f} %")
     for name, facts in results["phases"].items():
         print(f"{name:>16}: {facts['seconds']:.3f} s, peak {facts['peak_bytes'] / 2**30:.2f} GiB")
+    print("waits per iteration, by method and points:")
+    for name, count in results["waits_per_iteration"].items():
+        print(f"{name:>16}: {count:g}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from threading import get_ident
 from types import TracebackType
@@ -143,7 +144,7 @@ class Phases:
         self._mask, self._trace = mask, trace
         self._handles, self._targets = self._frame.to_grid(request.drags)
         self._times = TimeGrid.of(self._settings.strength, self._settings.inference_steps)
-        self._clock = _Clock()
+        self._clock = _Clock(model.device)
         self._turn: Turn | None = None
         self._step: Step | None = None
 
@@ -228,13 +229,15 @@ class Phases:
         return None if self._mask is None else self._placement.mask(self._mask, self._request.drags).to(like)
 
     def _drag(self, problem: DragProblem) -> Generator[Progress, None, tuple[list[Step], bool]]:
-        """All steps that are to be kept, and whether the user stopped the loop."""
+        """All steps, the tensors of the last alone unless for a trace; and whether the user stopped the loop."""
         kept: list[Step] = []
         total = most_steps(self._settings)
         with closing(loop_of(self._settings.method)(problem)) as loop:
             for step in loop:
                 if step.diverged and kept:
                     kept.pop()  # its update is what led to NaN
+                elif kept and not self._trace:
+                    kept[-1] = _without_tensors(kept[-1])  # hundreds of embeddings would fill the device
                 kept.append(step)
                 distance = float(np.mean(step.distances)) * self._frame.pixels_per_cell
                 done = min(step.iteration + 1, total)
@@ -317,15 +320,23 @@ class Phases:
         )
 
 
+def _without_tensors(step: Step) -> Step:
+    nothing = step.latent.new_empty(0)
+    return replace(step, latent=nothing, text=nothing, bottleneck=None, reference=None)
+
+
 class _Clock:
     """seconds: by phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
+        self._device = device
         self._phase: str | None = None
         self._since: float | None = None
 
     def begin(self, phase: str) -> None:
+        if self._device.type == "cuda":  # what the last phase has only queued is still its work
+            torch.cuda.synchronize(self._device)
         self.pause()
         self._phase = phase
         self.go_on()

@@ -119,6 +119,7 @@ def test_locks_die_with_their_models(model):
     sdk.Editor(model, noise()).drag(JOBS[0][2], **FAST)
     other = tiny_model(seed=4)
     sdk.Editor(other, noise()).drag(JOBS[0][2], **FAST)
+    gc.collect()  # the models of earlier tests
     count = len(exclusive._turns)
     del other
     gc.collect()

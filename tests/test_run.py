@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -32,6 +33,20 @@ def test_to_the_end_it_gives_what_drag_gives(editor, model):
     assert run.result().stopped == "steps"
     assert list(run) == []
     editor.drag(DRAG, **FAST)  # the end of a run is no claim to the model
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_only_a_trace_keeps_every_steps_tensors(editor, trace):
+    with editor.steps(DRAG, **{**FAST, "steps": 5}, trace=trace) as run:
+        latents = []
+        for event in run:
+            if event.step is not None:
+                latents.append(weakref.ref(event.step.latent))
+            if len(latents) == 4:
+                break
+        del event
+        gc.collect()
+        assert (latents[0]() is not None) == trace
 
 
 def test_nothing_is_done_before_the_first_event(editor, model):
