@@ -69,7 +69,8 @@ def server(folder, *arguments: str):
                         assert time.time() - begin < START, (folder / "log").read_text()
                         time.sleep(0.3)
                 # The page may answer a moment before the routes are there.
-                while client.get("/dragtext/internal/javascript/dragtext_page.mjs").status_code == 404:
+                routes = ["internal/javascript/dragtext_page.mjs", *(["v1/health"] if "--api" in arguments else [])]
+                while any(client.get(f"/dragtext/{route}").status_code == 404 for route in routes):
                     time.sleep(0.1)
                 yield client
         finally:
