@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from dragtext.sdk.drag import LOOPS, dragdiffusion, loop_of
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.drag.reading import Reading
 from dragtext.sdk.model.base import DiffusionModel, TextEmbedding
 from dragtext.sdk.model.identity import fit
 from dragtext.sdk.model.load import load_model
 from dragtext.sdk.model.memory import peak_memory, start_measuring
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
 from dragtext.sdk.model.taps import features_and_prediction
+from dragtext.sdk.model.transfer import Reading
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.render.denoise import denoise
 from dragtext.sdk.request import Drag

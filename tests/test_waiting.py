@@ -9,10 +9,14 @@ import pytest
 import torch
 from dragtext.sdk.drag import LOOPS, gooddrag, gradients, loop_of, supervised
 from dragtext.sdk.drag.gradients import Gradients
-from dragtext.sdk.drag.reading import Late, Reading
 from dragtext.sdk.drag.variable import Variable
+from dragtext.sdk.errors import ModelError
+from dragtext.sdk.model import identity
+from dragtext.sdk.model.transfer import Late, Reading
+from dragtext.sdk.settings import make_settings
 
 from .test_methods import make_problem
+from .tiny import tiny_model
 from .waiting import watching
 
 LONGER = {
@@ -205,8 +209,6 @@ def test_a_scaled_loss_gives_the_same_drag(model, method, mode, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("method", LOOPS)
 def test_on_a_gpu_nothing_else_waits(method):
-    from .tiny import tiny_model
-
     model = tiny_model()
     model.device = torch.device("cuda")
     for part in (model.unet, model.text_encoder, model.vae):
@@ -221,3 +223,31 @@ def test_on_a_gpu_nothing_else_waits(method):
         assert all(step.latent.is_cuda for step in loop)
     finally:
         torch.cuda.set_sync_debug_mode(mode)
+
+
+# The identity LoRA ----------------------------------------------------------------------------------------------------
+
+
+def test_fitting_waits_once_a_step(model, monkeypatch):
+    settings = make_settings({"lora_steps": 4, "lora_batch": 2}).resolve()
+    latents, text = model.encode_image(torch.zeros(1, 3, 64, 64)), model.encode_text("a cat").embedding
+    real = torch.optim.AdamW.step
+    with watching(monkeypatch) as watch:
+
+        def step(self):
+            with watch.allowed(0):  # its counts are tensors of the CPU, whatever the device
+                return real(self)
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", step)
+        for number, _ in enumerate(identity.fit(model, latents, text, settings), start=1):
+            assert watch.reads == number
+
+
+def test_a_loss_read_late_is_an_error_all_the_same(monkeypatch):
+    broken = tiny_model()
+    broken.unet.up_blocks[2].resnets[0].conv1.weight.data.fill_(float("nan"))
+    settings = make_settings({"lora_steps": 2, "lora_batch": 1}).resolve()
+    latents, text = broken.encode_image(torch.zeros(1, 3, 64, 64)), broken.encode_text("a cat").embedding
+    monkeypatch.setattr(identity, "runs_ahead", lambda _device: True)
+    with pytest.raises(ModelError, match="identity LoRA"):
+        list(identity.fit(broken, latents, text, settings))

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from dragtext.sdk.drag.reading import Reading
+from dragtext.sdk.model.transfer import Reading
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -34,8 +34,9 @@ class Watch:
             raise AssertionError(f"{what} waits for the device")
 
     @contextmanager
-    def allowed(self) -> Iterator[None]:
-        self.reads += 1
+    def allowed(self, reads: int = 1) -> Iterator[None]:
+        """Nothing is refused in the block. reads: how many waits it is."""
+        self.reads += reads
         self._allowed = True
         try:
             yield

@@ -15,15 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-def place_type(device: torch.device) -> torch.dtype:
-    """In what positions on the grid are counted: float64 wherever the device surely has it."""
-    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+from ..model.transfer import number_type
 
 
 def to_places(positions: np.ndarray, device: torch.device) -> Tensor:
     """Grid (row, col) positions (n, 2) as a tensor; to be called before a loop, since it waits for the device."""
-    return torch.from_numpy(np.asarray(positions, np.float64)).to(place_type(device)).to(device)
+    return torch.from_numpy(np.asarray(positions, np.float64)).to(number_type(device)).to(device)
 
 
 @lru_cache(maxsize=16)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ..model.precision import not_finite
+from ..model.transfer import Reading
 from ..result import Step
 from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .gradients import Gradients, regulariser_gradient
 from .problem import DragProblem
-from .reading import Reading
 from .tracking import distances
 from .variable import Variable
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..model.precision import not_finite
 from ..model.schedule import TimeGrid
+from ..model.transfer import Late, Reading, runs_ahead
 from ..result import Step
 from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .gradients import Gradients
 from .motion import motion_loss
 from .problem import DragProblem
-from .reading import Late, Reading, runs_ahead
 from .tracking import distances, handle_features, track
 from .variable import Variable
 

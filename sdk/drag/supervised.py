@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..model.precision import not_finite
+from ..model.transfer import Late, Reading, runs_ahead
 from ..result import Step
 from .features import FeatureMap
 from .gradients import Gradients
 from .motion import motion_loss
 from .problem import DragProblem
-from .reading import Late, Reading, runs_ahead
 from .tracking import distances, handle_features, track
 from .variable import Variable
 

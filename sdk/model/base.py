@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .transfer import send
+
 PredictionType = Literal["epsilon", "v_prediction"]
 Attention = Literal["sdpa", "xformers"]  # how a U-Net computes it
 
@@ -69,7 +71,7 @@ class LatentDistribution:
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw (batch, 4, h, w) latents. Noise is drawn on the CPU so that a seed means the same on every device."""
         noise = torch.randn((batch, *self.mean.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
-        return self.mean + self.std * noise.to(self.mean)
+        return self.mean + self.std * send(noise.to(self.mean.dtype), self.mean.device)
 
 
 class DiffusionModel(ABC):

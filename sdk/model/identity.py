@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from .base import DiffusionModel, LatentDistribution
 from .precision import loss_scale, not_finite
 from .schedule import TRAIN_STEPS
 from .taps import low_rank_adapter, projections
+from .transfer import Late, Reading, runs_ahead, send
 
 # Path of a projection in the U-Net -> (down (rank, in), up (out, rank)), float32.
 IdentityWeights = dict[str, tuple[Tensor, Tensor]]
@@ -44,28 +46,38 @@ def fit(
     parameters = [tensor for pair in weights.values() for tensor in pair]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
     scale = loss_scale(model)
+    losses: Late[Reading] = Late(runs_ahead(model.device))
     batch_text = text.expand(settings.lora_batch, -1, -1)
 
     for _ in range(settings.lora_steps):
         clean = latents.sample(settings.lora_batch, generator)
-        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu").to(clean)
+        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu")
+        noise = send(noise, clean.device)
         timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator, device="cpu")
-        abar = model.alphas_cumprod[timesteps].float().to(clean.device)[:, None, None, None]
+        abar = send(model.alphas_cumprod[timesteps].float(), clean.device)[:, None, None, None]
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
         wanted = noise
         if model.prediction_type == "v_prediction":
             wanted = abar.sqrt() * noise - (1 - abar).sqrt() * clean
         with low_rank_adapter(model.unet, weights):
-            predicted = model.predict(noisy, timesteps.to(clean.device), batch_text)
+            predicted = model.predict(noisy, send(timesteps, clean.device), batch_text)
         loss = torch.nn.functional.mse_loss(predicted, wanted)
-        if not bool(loss.detach().isfinite()):
-            raise not_finite(model, "The identity LoRA", "turn it off with --lora-steps 0")
+        _check(model, losses.put(Reading(loss=loss)))
         gradients = torch.autograd.grad(loss * scale, parameters)
         for parameter, gradient in zip(parameters, gradients):
-            # An overflow in half precision becomes a step without that element instead of a poisoned adapter.
-            parameter.grad = torch.nan_to_num(gradient / scale, nan=0.0, posinf=0.0, neginf=0.0)
+            parameter.grad = gradient
+            if scale != 1.0:
+                # An overflow in half precision becomes a step without that element instead of a poisoned adapter.
+                parameter.grad = torch.nan_to_num(gradient / scale, nan=0.0, posinf=0.0, neginf=0.0)
         optimiser.step()
         yield weights
+    _check(model, losses.rest())
+
+
+def _check(model: DiffusionModel, readings: Sequence[Reading]) -> None:
+    """Raise ModelError where a loss is no number."""
+    if not all(np.isfinite(reading.take()["loss"]) for reading in readings):
+        raise not_finite(model, "The identity LoRA", "turn it off with --lora-steps 0")
 
 
 def to_tensors(weights: IdentityWeights) -> dict[str, Tensor]:

@@ -182,14 +182,25 @@ def projections(unet: nn.Module) -> dict[str, Any]:
 def low_rank_adapter(unet: nn.Module, weights: Mapping[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
     """Add `up(down(x))` to each named projection (LoRA, Hu et al. 2021, scale 1).
 
-    weights: path -> (down (rank, in), up (out, rank)); they may require gradients.
+    weights: path -> (down (rank, in), up (out, rank)); they may require gradients; those that do not must stay as they
+        are within the block.
     """
 
     def adapter(down: Tensor, up: Tensor):
+        fixed: dict[torch.dtype, tuple[Tensor, Tensor]] = {}  # cast once, and not at every call
+
+        def pair(kind: torch.dtype) -> tuple[Tensor, Tensor]:
+            if down.requires_grad or up.requires_grad:
+                return down.to(kind), up.to(kind)
+            if kind not in fixed:
+                fixed[kind] = down.to(kind), up.to(kind)
+            return fixed[kind]
+
         def add(_module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
             x = inputs[0]
-            low = torch.nn.functional.linear(x, down.to(x.dtype))
-            return output + torch.nn.functional.linear(low, up.to(x.dtype)).to(output.dtype)
+            narrow, wide = pair(x.dtype)
+            low = torch.nn.functional.linear(x, narrow)
+            return output + torch.nn.functional.linear(low, wide).to(output.dtype)
 
         return add
 

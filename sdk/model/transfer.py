@@ -1,4 +1,5 @@
-"""What a loop tells the host: one copy and one wait an iteration, and that one late where the device works by itself.
+"""What a loop tells the host, and what the host sends: one wait an iteration, and that one late where the device works
+by itself.
 
 While the host looks at one iteration the device has the next one to do, so it never stands still. An iteration that
 turns out to be one too many is thrown away: whatever the loop yields is what it would be without the delay.
@@ -13,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import place_type
-
 Item = TypeVar("Item")
 
 
@@ -23,13 +22,25 @@ def runs_ahead(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def number_type(device: torch.device) -> torch.dtype:
+    """float64 wherever the device surely has it."""
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on the device, without waiting for what is queued there."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 class Reading:
     """Tensors on their way to the host, by name. Making one does not wait; `take` does, once."""
 
     def __init__(self, **values: Tensor) -> None:
         self._shapes = {name: value.shape for name, value in values.items()}
         first = next(iter(values.values()))
-        kind = place_type(first.device)
+        kind = number_type(first.device)
         packed = torch.cat([value.detach().reshape(-1).to(kind) for value in values.values()])
         self._arrived: torch.cuda.Event | None = None
         if packed.device.type == "cuda":
