@@ -3,11 +3,12 @@
 //
 // Pictures are Int32Array of RGBA words, row by row; points are [x, y] pixels of them.
 
-import { bentMap, deform, distances, distancesFrom, fetchMap, transformKind } from "./dragtext_warp.mjs";
+import { bentMap, hanging } from "./dragtext_bend.mjs";
+import { deform, distances, fetchMap, transformKind } from "./dragtext_warp.mjs";
 
 export const CARRIED = 2; // what is carried reaches so many pixels beyond the region: outlines are half background
 const ROOM = 16; // pixels around where a region's outline goes
-const FARTHEST = 2 ** 30; // of places in a piece, with 16 bits after the point; where nothing lands is farther
+const FARTHEST = 2 ** 30; // of places in a piece, with 16 bits after the point
 const OUTLINE = 6000; // points of an outline that are asked where they go
 
 /**
@@ -31,9 +32,8 @@ export function cutOut(picture, width, height, region, root, scale = 1) {
       pixels[at] = (picture[(top + y) * width + left + x] & 0xffffff) | (Math.round(share[at]) << 24);
     }
   }
-  const rooted = root && around(root, width, height, Math.max(wide, high));
-  const bends = rooted ? distancesFrom(root, width, joined(box, rooted)) : null;
-  return { pixels, left, top, wide, high, outline, away: bends };
+  const hangs = root?.includes(255) ? hanging(region, root, width, height, scale) : null;
+  return { pixels, left, top, wide, high, outline, hangs };
 }
 
 /**
@@ -117,7 +117,7 @@ export function joined(one, other) {
  */
 export function landing(piece, width, height, handles, targets, kind = transformKind(handles, targets)) {
   const gone = deform(piece.outline.slice(), handles, targets, kind);
-  const all = piece.away ? [...gone, ...piece.outline] : gone;
+  const all = piece.hangs ? [...gone, ...piece.outline] : gone;
   let [top, left, bottom, right] = [Infinity, Infinity, -Infinity, -Infinity];
   for (let n = 0; n < all.length; n += 2) {
     left = Math.min(left, all[n]);
@@ -132,13 +132,14 @@ export function landing(piece, width, height, handles, targets, kind = transform
     Math.min(width, Math.ceil(right + ROOM) + 1),
   ];
   if (!(box[2] > box[0] && box[3] > box[1])) return null;
-  const map = piece.away ? bentMap(box, piece.away, handles, targets, kind) : fetchMap(box, handles, targets, kind);
+  const map = piece.hangs ? bentMap(box, piece.hangs, handles, targets, kind) : fetchMap(box, handles, targets, kind);
   return { box, map };
 }
 
 /** Draw a piece into a picture (changed) where it lands. */
 export function land(frame, width, piece, { box, map }) {
   const { pixels, wide, high } = piece;
+  const hidden = piece.hangs?.behind;
   const { columns, rows, every, nodes } = map;
   const [top, left, bottom, right] = box;
   // Places in the piece have 16 bits after the point: up to a million pixels are drawn at every movement of the
@@ -175,6 +176,7 @@ export function land(frame, width, piece, { box, map }) {
         const from = (top + row * every + v) * width + left + column * every;
         for (let at = from; at < from + wideNow; at++, x += stepX, y += stepY) {
           if (x < 0 || y < 0 || x > lastX || y > lastY) continue; // the rim of a piece is clear
+          if (hidden && hidden[at]) continue;
           const place = (y >> 16) * wide + (x >> 16);
           const p = pixels[place];
           const q = pixels[place + 1];

@@ -1,16 +1,12 @@
-// The warped start's map, as sdk/drag/deform.py and bend.py compute it: where the pixels of what moves come from.
+// The warped start's map, as sdk/drag/deform.py computes it: where the pixels of what moves come from.
 //
 // Moving least squares (Schaefer, McPhail and Warren, SIGGRAPH 2006): every point follows the drags, the nearest of
-// them
-// most. Points are [x, y] pixels. tests/warp_cases.json holds what the Python gives. No work at import.
+// them most. Points are [x, y] pixels. tests/warp_cases.json holds what the Python gives. No work at import.
 
 const FREE = { rigid: 1, similarity: 2, affine: 3 }; // handles whose targets a transform of the kind always meets
 const TOLERANCE = 0.04; // what a transform may miss the targets by: share of their spread,
 const LEAST_TOLERANCE = 1.5; // and pixels
-const ROUNDS = 30;
-const STILL = 0.02; // pixels that the search for where a pixel comes from ends at
 export const GRID = 8; // the map is computed on every eighth pixel and interpolated between them
-export const NOWHERE = -1e7; // where nothing lands, in a bent map
 
 /** What the drags ask for: "rigid", or a "similarity" or "affine" transform where all of them agree on one. */
 export function transformKind(handles, targets) {
@@ -138,7 +134,7 @@ export function deform(points, sources, goals, kind, equal = false) {
  * A map given on every `every`-th pixel of a box, with one node more than it needs on either side.
  * box: [top, left, bottom, right]; nodes: (x, y, ...) of rows of `columns` nodes.
  */
-function nodesOf([top, left, bottom, right], every) {
+export function nodesOf([top, left, bottom, right], every) {
   const [rows, columns] = [Math.ceil((bottom - top) / every) + 1, Math.ceil((right - left) / every) + 1];
   const nodes = new Float64Array(2 * rows * columns);
   for (let row = 0, at = 0; row < rows; row++) {
@@ -155,79 +151,6 @@ export function fetchMap(box, handles, targets, kind, every = GRID) {
   const map = nodesOf(box, every);
   deform(map.nodes, targets, handles, kind);
   return map;
-}
-
-/**
- * The same where the root of what moves stays: between it and the nearest handle the displacement grows from nothing to
- * all of it. away: how far every pixel is from the root (distancesFrom). Where nothing lands the map is NOWHERE.
- */
-export function bentMap(box, away, handles, targets, kind, every = 4) {
-  const reach = Math.max(2, Math.min(...handles.map(([x, y]) => away.at(Math.round(x), Math.round(y)))));
-  const here = nodesOf(box, every);
-  const { rows, columns, nodes } = here;
-  const ways = fetchMap(box, targets, handles, kind, every).nodes; // changed over: where every pixel goes
-  let most = 0;
-  for (let at = 0; at < ways.length; at += 2) {
-    const share = Math.min(1, away.at(nodes[at], nodes[at + 1]) / reach);
-    ways[at] = (ways[at] - nodes[at]) * share;
-    ways[at + 1] = (ways[at + 1] - nodes[at + 1]) * share;
-    most = Math.max(most, Math.abs(ways[at]), Math.abs(ways[at + 1]));
-  }
-  // Which pixel lands where is the inverse, found step by step: each as long as the map may at most stretch.
-  const step = 1 / (1 + most / reach);
-  const found = nodes.slice();
-  const [top, left, bottom, right] = box;
-  for (let at = 0; at < nodes.length; at += 2) {
-    const tx = nodes[at];
-    const ty = nodes[at + 1];
-    let x = tx;
-    let y = ty;
-    let mx = 0;
-    let my = 0;
-    for (let round = 0; ; round++) {
-      const across = Math.min(Math.max(x - left, 0), right - left - 1) / every;
-      const down = Math.min(Math.max(y - top, 0), bottom - top - 1) / every;
-      const column = Math.min(across | 0, columns - 2);
-      const row = Math.min(down | 0, rows - 2);
-      const fx = across - column;
-      const fy = down - row;
-      const one = 2 * (row * columns + column);
-      const two = one + 2 * columns;
-      const a = (1 - fx) * (1 - fy);
-      const b = fx * (1 - fy);
-      const c = (1 - fx) * fy;
-      const d = fx * fy;
-      mx = x - tx + a * ways[one] + b * ways[one + 2] + c * ways[two] + d * ways[two + 2];
-      my = y - ty + a * ways[one + 1] + b * ways[one + 3] + c * ways[two + 1] + d * ways[two + 3];
-      if (round === ROUNDS || (Math.abs(mx) < STILL && Math.abs(my) < STILL)) break;
-      x -= step * mx;
-      y -= step * my;
-    }
-    const lands = Math.abs(mx) < 1 && Math.abs(my) < 1;
-    found[at] = lands ? x : NOWHERE;
-    found[at + 1] = lands ? y : NOWHERE;
-  }
-  return { ...here, nodes: found };
-}
-
-/**
- * How far pixels of a picture are from those that are on, computed inside a box [top, left, bottom, right] that holds
- * all
- * of them; outside it the least that they may be. on: bytes of the picture, `width` wide.
- */
-export function distancesFrom(on, width, [top, left, bottom, right]) {
-  const wide = right - left;
-  const high = bottom - top;
-  const part = new Uint8Array(wide * high);
-  for (let y = 0; y < high; y++) part.set(on.subarray((top + y) * width + left, (top + y) * width + right), y * wide);
-  const values = distances(part, wide, high);
-  const at = (x, y) => {
-    const column = Math.min(Math.max(x - left, 0), wide - 1);
-    const row = Math.min(Math.max(y - top, 0), high - 1);
-    const beyond = Math.max(Math.abs(x - left - column), Math.abs(y - top - row));
-    return Math.max(values[row * wide + column], beyond);
-  };
-  return { at };
 }
 
 /** Where a map says that a pixel (from the box's corner) comes from: [x, y]. Slow; for single pixels. */

@@ -14,7 +14,7 @@ function scene() {
   return { picture, region };
 }
 
-const at = (frame, x, y) => frame[y * WIDTH + x] & 0xff;
+const at = (frame, x, y, width = WIDTH) => frame[y * width + x] & 0xff;
 
 test("a piece lands whole, pixel for pixel, and nothing else is touched", () => {
   const { picture, region } = scene();
@@ -88,6 +88,42 @@ test("a part that hangs on a body stays there", () => {
   land(frame, WIDTH, piece, landing(piece, WIDTH, HEIGHT, [[45, 22]], [[60, 22]]));
   assert.ok(Math.abs(at(frame, 40, 49) - 89) <= 2);
   assert.ok(Math.abs(at(frame, 60, 22) - 67) <= 2);
+});
+
+/** A chimney of so many pixels' width, as tests/test_warp.py has it: white, and 0.2 of the picture high. */
+function chimney(side) {
+  const picture = new Int32Array(side * side).fill(grey(0));
+  const [region, root] = [new Uint8Array(side * side), new Uint8Array(side * side)];
+  const [top, bottom, left, right] = [0.3, 0.5, 0.45, 0.55].map((share) => Math.round(share * side));
+  for (let y = top; y < bottom; y++) {
+    region.fill(255, y * side + left, y * side + right);
+    picture.fill(grey(255), y * side + left, y * side + right);
+  }
+  for (let y = bottom - 1; y < bottom + 3; y++) root.fill(255, y * side + left, y * side + right);
+  return { piece: cutOut(picture, side, side, region, root), top, bottom, left, right };
+}
+
+test("a part that is pulled far is drawn whole", () => {
+  const side = 512;
+  const { piece, top, left, right } = chimney(side);
+  const frame = new Int32Array(side * side);
+  const up = 61;
+  land(frame, side, piece, landing(piece, side, side, [[256, 205]], [[256, 205 - up]]));
+  for (let y = top + 3; y < 205; y++)
+    for (let x = left + 3; x < right - 3; x++) assert.ok(at(frame, x, y - up, side) > 250, `${x} ${y}`);
+});
+
+test("a part that is pushed into its body goes behind it", () => {
+  const side = 512;
+  const { piece, top, bottom, left, right } = chimney(side);
+  const frame = new Int32Array(side * side).fill(grey(100));
+  const by = 60;
+  land(frame, side, piece, landing(piece, side, side, [[256, 205]], [[256, 205 + by]]));
+  for (let x = left + 3; x < right - 3; x++) {
+    for (let y = 0; y < top + by - 4; y++) assert.equal(at(frame, x, y, side), 100, `${x} ${y}`);
+    for (let y = top + by + 3; y < bottom - 3; y++) assert.ok(at(frame, x, y, side) > 250, `${x} ${y}`);
+    for (let y = bottom; y < side; y++) assert.equal(at(frame, x, y, side), 100, `${x} ${y}`);
+  }
 });
 
 test("boxes are joined, and none is no box", () => {

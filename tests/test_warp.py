@@ -117,6 +117,57 @@ def test_pins_hold_their_points():
     assert np.allclose(deform(ends[0], *ends, "rigid")[0], (55, 60), atol=1e-6)
 
 
+def chimney(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A red chimney, 0.1 wide and 0.2 high, on a dark roof that fills the lower half of a picture; and its region."""
+    picture = np.full((side, side, 3), (200, 210, 220), np.uint8)
+    picture[side // 2 :] = (40, 40, 60)
+    region = np.zeros((side, side), bool)
+    region[3 * side // 10 : side // 2, 45 * side // 100 : 55 * side // 100] = True
+    picture[region] = (200, 40, 40)
+    return picture, region
+
+
+def reds(picture: np.ndarray) -> np.ndarray:
+    return np.abs(picture.astype(int) - (200, 40, 40)).sum(2) < 60
+
+
+@pytest.mark.parametrize("side", [256, 1024])
+@pytest.mark.parametrize("way", [(0.0, -0.05), (0.0, -0.2), (0.05, -0.1)])
+def test_what_is_pulled_from_its_body_stays_whole_and_attached(side, way):
+    picture, region = chimney(side)
+    handle = (side / 2, 0.4 * side)
+    target = (handle[0] + way[0] * side, handle[1] + way[1] * side)
+    start = warp_picture(picture, [(region, [Drag(handle, target)])])
+    dx, dy = round(way[0] * side), round(way[1] * side)
+    rows, cols = np.nonzero(cv2.erode(region[: 2 * side // 5].astype(np.uint8), np.ones((5, 5), np.uint8)))
+    assert reds(start.picture)[rows + dy, cols + dx].all()  # the half beyond the handle has moved as one
+    red = reds(start.picture)
+    assert all(red[row].sum() > 0.07 * side for row in range(round(0.35 * side) + dy, side // 2 - 4))
+    assert np.array_equal(start.picture[side // 2 + 8 :], picture[side // 2 + 8 :])  # the roof stays
+
+
+@pytest.mark.parametrize("way", [(61, 0), (-61, 0), (53, -30), (0, -61)])
+def test_a_small_part_that_goes_farther_than_it_is_large_arrives_whole(way):
+    """A chimney of 31 x 47 pixels on a large picture: beyond its neck nothing of it is lost or squeezed."""
+    picture = np.full((1024, 1024, 3), (200, 210, 220), np.uint8)
+    picture[512:] = (40, 40, 60)
+    region = np.zeros((1024, 1024), bool)
+    region[465:512, 497:528] = True
+    picture[region] = (200, 40, 40)
+    start = warp_picture(picture, [(region, [Drag((512, 488), (512 + way[0], 488 + way[1]))])])
+    arrived = np.roll(region, way[::-1], (0, 1))
+    assert (reds(start.picture) & arrived)[: 512 - 12 + min(way[1], 0)].sum() > 0.97 * 35 * 31
+
+
+def test_what_is_pushed_into_its_body_goes_behind_it():
+    picture, region = chimney(256)
+    start = warp_picture(picture, [(region, [Drag((128, 102), (128, 132))])])
+    assert np.array_equal(start.picture[128 + 4 :], picture[128 + 4 :])
+    red = reds(start.picture)
+    assert red[112:124, 122:134].all()
+    assert not red[:104].any()
+
+
 def test_a_region_that_leaves_the_picture_and_an_empty_hole():
     picture, region = scene()
     start = warp_picture(picture, [(region, make_drags([((60, 60), (3, 3))]))])

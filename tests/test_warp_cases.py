@@ -18,6 +18,7 @@ from dragtext.sdk.request import Drag
 
 CASES = Path(__file__).parent / "warp_cases.json"
 EVERY = 7  # of a map's pixels, in either direction
+PART, ROOT = (24, 50, 124, 122), (122, 50, 128, 122)  # a region and where it hangs: top, left, bottom, right
 HANDLES = np.array([[60.0, 50.0], [120.0, 60.0], [90.0, 130.0], [70.0, 100.0]])
 
 
@@ -26,53 +27,56 @@ def turned(points: np.ndarray, angle: float, size: float = 1.0) -> np.ndarray:
     return size * (points - 90) @ np.array([[cos, sin], [-sin, cos]]) + 90
 
 
-def situations() -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int, int, int] | None]]:
-    """Handles, targets, and where a root is (top, left, bottom, right), by name."""
+def situations() -> dict[str, tuple[np.ndarray, np.ndarray, bool]]:
+    """Handles, targets, and whether what moves hangs on a body, by name."""
     pins = HANDLES.copy()
     pins[:3] = HANDLES[:3]
     pins[3] += (25, -10)
     two = HANDLES[:2]
     return {
-        "one drag": (HANDLES[:1], HANDLES[:1] + (31.5, -12.25), None),
-        "a move of all": (HANDLES, HANDLES + (20, -7), None),
-        "a turn": (HANDLES, turned(HANDLES, 0.6), None),
-        "a turn by two": (two, turned(two, -0.9), None),
-        "a growth": (HANDLES, turned(HANDLES, 0.3, 1.4), None),
-        "a growth by two": (two, (two - 90) * 1.5 + 90, None),
-        "a stretch": (HANDLES, (HANDLES - 90) * (1.4, 0.8) + 90, None),
-        "a shear": (HANDLES, (HANDLES - 90) @ np.array([[1.0, 0.0], [0.4, 1.0]]) + 90, None),
-        "drags that disagree": (HANDLES, HANDLES + [(30, 0), (-30, 0), (0, 25), (5, -30)], None),
-        "pins": (HANDLES, pins, None),
+        "one drag": (HANDLES[:1], HANDLES[:1] + (31.5, -12.25), False),
+        "a move of all": (HANDLES, HANDLES + (20, -7), False),
+        "a turn": (HANDLES, turned(HANDLES, 0.6), False),
+        "a turn by two": (two, turned(two, -0.9), False),
+        "a growth": (HANDLES, turned(HANDLES, 0.3, 1.4), False),
+        "a growth by two": (two, (two - 90) * 1.5 + 90, False),
+        "a stretch": (HANDLES, (HANDLES - 90) * (1.4, 0.8) + 90, False),
+        "a shear": (HANDLES, (HANDLES - 90) @ np.array([[1.0, 0.0], [0.4, 1.0]]) + 90, False),
+        "drags that disagree": (HANDLES, HANDLES + [(30, 0), (-30, 0), (0, 25), (5, -30)], False),
+        "pins": (HANDLES, pins, False),
         "on a line": (
             np.array([[10.0, 10.0], [20.0, 10.0], [30.0, 10.0]]),
             np.array([[20.0, 30.0], [40.0, 30.0], [60.0, 30.0]]),
-            None,
+            False,
         ),
-        "one part that bends": (np.array([[90.0, 50.0]]), np.array([[120.0, 62.0]]), (120, 70, 128, 110)),
+        "one part that bends": (np.array([[90.0, 50.0]]), np.array([[120.0, 62.0]]), True),
+        "a part that is pulled far": (np.array([[90.0, 100.0]]), np.array([[100.0, 40.0]]), True),
+        "a part that goes behind its body": (np.array([[90.0, 60.0]]), np.array([[84.0, 95.0]]), True),
         "a part that bends and turns": (
             np.array([[90.0, 40.0], [90.0, 80.0]]),
             np.array([[125.0, 52.0], [104.0, 84.0]]),
-            (120, 70, 128, 110),
+            True,
         ),
         "a part that bends, with a pin": (
             np.array([[90.0, 40.0], [60.0, 80.0]]),
             np.array([[70.0, 30.0], [60.0, 80.0]]),
-            (120, 70, 128, 110),
+            True,
         ),
     }
 
 
-def case(name: str, handles: np.ndarray, targets: np.ndarray, root: tuple[int, int, int, int] | None) -> dict[str, Any]:
+def case(name: str, handles: np.ndarray, targets: np.ndarray, hangs: bool) -> dict[str, Any]:
     kind = transform_kind(handles, targets)
     box = (20, 15, 151, 172)
-    lands = np.ones((box[2] - box[0], box[3] - box[1]), bool)
-    if root is None:
-        places = fetch_map(box, handles, targets, kind)
+    if hangs:
+        region, root = np.zeros((2, 180, 190), bool)
+        for whole, (top, left, bottom, right) in ((region, PART), (root, ROOT)):
+            whole[top:bottom, left:right] = True
+        places, seen = bent_map(box, region, root, handles, targets, kind)
     else:
-        whole = np.zeros((180, 190), bool)
-        whole[root[0] : root[2], root[1] : root[3]] = True
-        places, lands = bent_map(box, whole, handles, targets, kind)
-    rows, cols = (np.arange(0, side, EVERY) for side in lands.shape)
+        places = fetch_map(box, handles, targets, kind)
+        seen = np.ones(places.shape[:2], bool)
+    rows, cols = (np.arange(0, side, EVERY) for side in seen.shape)
     points = np.stack(np.meshgrid(np.arange(0, 200, 40.0) + 0.5, np.arange(0, 200, 50.0) + 0.25), -1).reshape(-1, 2)
     return {
         "name": name,
@@ -80,11 +84,11 @@ def case(name: str, handles: np.ndarray, targets: np.ndarray, root: tuple[int, i
         "handles": handles.tolist(),
         "targets": targets.tolist(),
         "box": list(box),
-        "root": None if root is None else {"width": 190, "height": 180, "box": list(root)},
+        "hangs": {"width": 190, "height": 180, "region": list(PART), "root": list(ROOT)} if hangs else None,
         "points": points.tolist(),
         "moved": np.round(deform(points, handles, targets, kind), 4).tolist(),
         "map": [
-            [int(col), int(row), *(np.round(places[row, col], 2).tolist() if lands[row, col] else (None, None))]
+            [int(col), int(row), *(np.round(places[row, col], 2).tolist() if seen[row, col] else (None, False))]
             for row in rows
             for col in cols
         ],

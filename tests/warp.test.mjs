@@ -2,41 +2,43 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { bentMap, hanging } from "../javascript/dragtext_bend.mjs";
 import { cutOut, land, landing } from "../javascript/dragtext_landing.mjs";
-import {
-  bentMap,
-  deform,
-  distances,
-  distancesFrom,
-  fetchMap,
-  NOWHERE,
-  placeOf,
-  transformKind,
-} from "../javascript/dragtext_warp.mjs";
+import { deform, distances, fetchMap, placeOf, transformKind } from "../javascript/dragtext_warp.mjs";
 
 const { maps: CASES, several_regions: SEVERAL } = JSON.parse(
   readFileSync(new URL("./warp_cases.json", import.meta.url)),
 );
 
-for (const { name, kind, handles, targets, box, map, points, moved, root } of CASES) {
+for (const { name, kind, handles, targets, box, map, points, moved, hangs } of CASES) {
   test(`as in Python: ${name}`, () => {
     assert.equal(transformKind(handles, targets), kind);
     const gone = deform(Float64Array.from(points.flat()), handles, targets, kind);
     moved
       .flat()
       .forEach((value, n) => assert.ok(Math.abs(gone[n] - value) < 1e-3, `${name} ${n}: ${gone[n]} ${value}`));
-    for (const every of root ? [1, 4] : [8]) {
-      const away = root && distancesFrom(filled(root), root.width, [0, 0, root.height, root.width]);
-      const found = root ? bentMap(box, away, handles, targets, kind, every) : fetchMap(box, handles, targets, kind);
+    const body = hangs && hangingOf(hangs);
+    for (const every of body ? [1, 2] : [8]) {
+      const found = body ? bentMap(box, body, handles, targets, kind, every) : fetchMap(box, handles, targets, kind);
       let far = 0;
       map.forEach(([across, down, x, y]) => {
+        const hidden = Boolean(body?.behind[(box[0] + down) * body.width + box[1] + across]);
+        assert.equal(hidden, x === null, `${name}: ${across}, ${down}`);
         const [u, v] = placeOf(found, across, down);
-        const missing = x === null;
-        if (missing ? u > NOWHERE / 2 : Math.hypot(u - x, v - y) > 1) far++;
+        const counts = every === 1 || !body || (!hidden && within(hangs.region, x, y));
+        if (!hidden && counts && Math.hypot(u - x, v - y) > 1) far++;
       });
-      assert.equal(far, 0, `${name}, ${every}: ${far} of ${map.length} are off by more than a pixel`);
+      // Between nodes of the preview's map, a place where a fold begins may be off.
+      assert.ok(far <= (body && every > 1 ? 1 : 0), `${name}, ${every}: ${far} of ${map.length} are off by over a pixel`);
     }
   });
+}
+
+const within = ([top, left, bottom, right], x, y) => x >= left && x < right && y >= top && y < bottom;
+
+function hangingOf({ width, height, region, root }) {
+  const [one, other] = [region, root].map((box) => filled({ width, height, box }));
+  return hanging(one, other, width, height);
 }
 
 function filled({ width, height, box: [top, left, bottom, right] }) {
@@ -80,7 +82,7 @@ test("as in Python: several regions, every one moved by drags of its own", () =>
 
 test("the cases hold all there is", () => {
   assert.deepEqual([...new Set(CASES.map(({ kind }) => kind))].sort(), ["affine", "rigid", "similarity"]);
-  assert.ok(CASES.some(({ root }) => root) && CASES.some(({ handles }) => handles.length > 2));
+  assert.ok(CASES.some(({ hangs, map }) => hangs && map.some(([, , x]) => x === null)) && CASES.some(({ handles }) => handles.length > 2));
 });
 
 test("distances are exact", () => {

@@ -13,7 +13,10 @@ _NEAR, _FAR = 2, 6  # the ring around a region that tells what it hangs on, pixe
 _LIKE, _GROUND = 45.0, 60.0  # summed RGB difference of colours that are the region's own, or the ground's
 _LEAST, _MOST = 0.04, 0.6  # share of the ring that a body may take: less is chance, with more it is a spot on a body
 _COLOURS, _SAMPLES = 4, 2000  # of a region's palette, and the pixels that it is made from
-_ROUNDS = 30
+_NECK = 0.25  # share of the way from the root to the handle that bends; beyond it a part keeps its shape
+_OUTLINE = 1.0  # pixels beyond the root where that begins, so that a body's outline is not drawn out with it
+_SAME = 0.01  # pixels that two equal distances may differ by
+_SCANNED, _HALVED = 17, 5  # steps in which the share of the way is looked for
 
 
 def find_root(picture: np.ndarray, region: np.ndarray) -> np.ndarray | None:
@@ -41,28 +44,38 @@ def find_root(picture: np.ndarray, region: np.ndarray) -> np.ndarray | None:
 
 
 def bent_map(
-    box: Box, root: np.ndarray, handles: np.ndarray, targets: np.ndarray, kind: Kind
+    box: Box, region: np.ndarray, root: np.ndarray, handles: np.ndarray, targets: np.ndarray, kind: Kind
 ) -> tuple[np.ndarray, np.ndarray]:
     """For every pixel of a box the (x, y) of the original that lands there, where the root stays.
 
-    Between the root and the nearest handle the displacement grows from nothing to all of it. box: (top, left, bottom,
-    right); root: (H, W) bool. Returns (h, w, 2) float32, and (h, w) bool: where anything lands at all.
+    From the root on the displacement grows from nothing to all of it, on the first quarter of the way to the handle: a
+    neck. Beyond, the region moves as one. What is moved into its body goes behind it. box: (top, left, bottom, right);
+    region, root: (H, W) bool. Returns (h, w, 2) float32, and (h, w) bool: where it can be seen.
     """
     top, left, bottom, right = box
     here = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), -1).astype(np.float32)
-    away = cv2.distanceTransform((~root).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    away = _distance_to(root)
     rows, cols = (np.clip(np.rint(handles[:, k]).astype(int), 0, root.shape[1 - k] - 1) for k in (1, 0))
-    reach = max(2.0, float(away[rows, cols].min()))
-    share = np.clip(away[top:bottom, left:right] / reach, 0, 1)
-    # Targets and handles changed over: where every pixel of the original goes.
-    ways = ((fetch_map(box, targets, handles, kind) - here) * share[..., None]).astype(np.float32)
-    # Which pixel lands where is the inverse of that, found step by step: each as long as the map may at most stretch.
-    step = 1 / (1 + float(np.abs(ways).max()) / reach)
-    source = here.copy()
-    for _ in range(_ROUNDS):
-        source -= step * (source + _sampled(ways, source, box) - here)
-    missed = np.abs(source + _sampled(ways, source, box) - here).max(axis=2)
-    return source, missed < 1
+    reach = max(2.0, _NECK * float(away[rows, cols].min()))
+    behind = _behind(region, root)
+    # 0 where the neck begins, 1 where all moves, negative on the body.
+    level = (np.where(behind, -away, away) - _OUTLINE) / reach
+    way = here - fetch_map(box, handles, targets, kind)
+    # What lands at a place has gone the share of the way that its own level says. The largest such share is looked for
+    # from all of it downwards, and then halved into place.
+    found = np.zeros(here.shape[:2], np.float32)
+    above = np.ones_like(found)
+    open_ = np.ones(here.shape[:2], bool)
+    for share in np.linspace(1, 0, _SCANNED, dtype=np.float32):
+        fits = open_ & (_sampled(level, here - share * way) >= share)
+        found[fits] = share
+        open_ &= ~fits
+        above[open_] = share
+    for _ in range(_HALVED):
+        middle = (found + above) / 2
+        fits = _sampled(level, here - middle[..., None] * way) >= middle
+        found, above = np.where(fits, middle, found), np.where(fits, above, middle)
+    return here - found[..., None] * way, ~behind[top:bottom, left:right]
 
 
 def grown(region: np.ndarray, by: int) -> np.ndarray:
@@ -76,9 +89,20 @@ def grown(region: np.ndarray, by: int) -> np.ndarray:
     return result
 
 
-def _sampled(ways: np.ndarray, places: np.ndarray, box: Box) -> np.ndarray:
-    across, down = places[..., 0] - box[1], places[..., 1] - box[0]
-    return cv2.remap(ways, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _behind(region: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the body's side of the root, where of all the region's pixels one of the root is the nearest."""
+    hung = region & root
+    return ~region & (_distance_to(hung) <= _distance_to(region) + _SAME) if hung.any() else np.zeros_like(region)
+
+
+def _distance_to(where: np.ndarray) -> np.ndarray:
+    """(H, W) float32 pixels to the nearest that is true."""
+    return cv2.distanceTransform((~where).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    across, down = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _palette(pixels: np.ndarray) -> np.ndarray:

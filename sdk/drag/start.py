@@ -147,13 +147,13 @@ def _landed(
     if bottom <= top or right <= left:
         return (0, 0, 0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32)
     if root is None:
-        places, lands = fetch_map(box, handles, targets, kind), None
+        places, seen = fetch_map(box, handles, targets, kind), None
     else:
-        places, lands = bent_map(box, root, handles, targets, kind)
+        places, seen = bent_map(box, region, root, handles, targets, kind)
     across, down = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
     pixels = cv2.remap(picture, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.remap(carried.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    share = share if lands is None else share * lands
+    share = share if seen is None else share * seen
     return box, pixels.astype(np.float32), cv2.GaussianBlur(share, (0, 0), SOFT)
 
 
