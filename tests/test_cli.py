@@ -259,6 +259,8 @@ def test_a_picture_that_fails_does_not_cost_the_state(picture, model_folder, tmp
 
 def test_readers_who_leave_are_no_failure(picture, model_folder, tmp_path):
     """stdout and stderr into a pipe that nobody reads, as with `| head`: the picture is made all the same."""
+    # Buffered, as everywhere: what is held back must not fail when Python ends.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reading, writing = os.pipe()
     os.close(reading)
     out = tmp_path / "out.png"
@@ -267,7 +269,7 @@ def test_readers_who_leave_are_no_failure(picture, model_folder, tmp_path):
             "edit", picture, "--drag", "20,20:60,50", "--model", model_folder, "-o", out, "--method", "dragdiffusion",
             "--steps", "1", "--lora-steps", "0", "--inference-steps", "4",
         ),
-        stdout=writing, stderr=writing, timeout=300, check=False,
+        stdout=writing, stderr=writing, timeout=300, check=False, env=environment,
     )  # fmt: skip
     assert process.returncode == 0
     assert out.exists()

@@ -168,6 +168,15 @@ def test_what_is_pushed_into_its_body_goes_behind_it():
     assert not red[:104].any()
 
 
+def test_a_neck_that_is_stretched_is_painted_anew():
+    """Between the body's edge and the part that has gone up whole, outlines would become streaks."""
+    picture, region = chimney(256)
+    start = warp_picture(picture, [(region, [Drag((128, 102), (128, 82))])])
+    neck, part = start.revealed[112:126, 124:132], start.revealed[80:96, 124:132]
+    assert neck.mean() > 0.5
+    assert not part.any()
+
+
 def test_a_region_that_leaves_the_picture_and_an_empty_hole():
     picture, region = scene()
     start = warp_picture(picture, [(region, make_drags([((60, 60), (3, 3))]))])

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from ..errors import DragTextError, InputError, InterruptedEditError, one_line
-from .console import finish_stdout, put, say, tolerant_streams, warnings_shown
+from .console import finish_streams, put, say, tolerant_streams, warnings_shown
 
 
 @dataclass(frozen=True)
@@ -156,4 +156,4 @@ def main(commands: Mapping[str, Home] = COMMANDS) -> None:
             )
             sys.exit(1)
         finally:
-            finish_stdout()
+            finish_streams()

@@ -37,7 +37,7 @@ def put(text: str) -> None:
     try:
         typer.echo(text)
     except OSError as error:
-        discard_stdout()
+        _discard(sys.stdout)
         if error.errno not in GONE:
             raise InputError(f"The report cannot be written to stdout ({error.strerror or error}).") from None
 
@@ -47,19 +47,20 @@ def put_json(facts: Any) -> None:
     put(json.dumps(facts))
 
 
-def discard_stdout() -> None:
-    """Drop what stdout still holds back, so that Python does not fail over it at its end."""
+def finish_streams() -> None:
+    """At the end: what cannot be written any more is dropped, instead of Python's own complaint and exit status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _discard(stream)
+
+
+def _discard(stream: Any) -> None:
+    """Drop what a stream still holds back, so that Python does not fail over it at its end."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def finish_stdout() -> None:
-    """At the end: what cannot be written any more is dropped, instead of Python's own complaint."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (OSError, ValueError):
-        discard_stdout()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def tolerant_streams() -> None:

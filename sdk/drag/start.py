@@ -21,6 +21,7 @@ PAINTED = 2  # the model paints what is revealed and so many pixels around it, a
 SOFT = 1.0  # deviation of the moved region's softened edge, pixels of the picture
 CARRIED = 2  # what is carried reaches so many pixels beyond the region: outlines are half background
 CLEARED = 5  # and so many are cleared, so that no rim is left at the old place
+STREAKS = 2.0  # what is stretched to so many times its area is painted anew: outlines become streaks
 FILL_SIDE = 96  # a hole is filled on a copy reduced until its box has this side: inpainting takes long on large ones
 FILL_RADIUS = 5  # neighbourhood of the inpainting, pixels
 
@@ -58,13 +59,14 @@ def warp_picture(picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence
     union = np.any([region for region, _ in moves], axis=0)
     result, roots = without_regions(picture, [region for region, _ in moves])
     place = np.zeros(picture.shape[:2], np.float32)
+    stretched = np.zeros(picture.shape[:2], bool)
     kinds = []
     for (region, drags), root in zip(moves, roots):
         handles = np.array([drag.source for drag in drags], np.float64)
         targets = np.array([drag.target for drag in drags], np.float64)
         kind = transform_kind(handles, targets)
         kinds.append(kind)
-        (top, left, bottom, right), here, share = _landed(picture, region, root, handles, targets, kind)
+        (top, left, bottom, right), here, share, thin = _landed(picture, region, root, handles, targets, kind)
         if bottom > top:
             box = result[top:bottom, left:right]
             mixed = box + share[..., None] * (here - box.astype(np.float32))
@@ -72,7 +74,9 @@ def warp_picture(picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence
             np.copyto(box, np.clip(np.rint(mixed), 0, 255), casting="unsafe")
             covered = place[top:bottom, left:right]
             np.maximum(covered, share, out=covered)
-    return Start(result, union, place, grown(union, CARRIED) & (place < 0.5), tuple(kinds))
+            stretched[top:bottom, left:right] |= thin & (share > 0.5)
+    revealed = (grown(union, CARRIED) & (place < 0.5)) | stretched
+    return Start(result, union, place, revealed, tuple(kinds))
 
 
 def without_regions(
@@ -139,13 +143,14 @@ def _landed(
     handles: np.ndarray,
     targets: np.ndarray,
     kind: Kind,
-) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray]:
-    """The box (top, left, bottom, right) where a region lands; its (h, w, 3) float32 pixels there, and (h, w) share."""
+) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray, np.ndarray]:
+    """The box (top, left, bottom, right) where a region lands; its (h, w, 3) float32 pixels there, (h, w) share, and
+    (h, w) bool, where they are stretched so far that they show streaks."""
     carried = grown(region, CARRIED)
     box = _landing(carried, handles, targets, kind, with_origin=root is not None)
     top, left, bottom, right = box
     if bottom <= top or right <= left:
-        return (0, 0, 0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32)
+        return (0, 0, 0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), np.zeros((0, 0), bool)
     if root is None:
         places, seen = fetch_map(box, handles, targets, kind), None
     else:
@@ -154,7 +159,14 @@ def _landed(
     pixels = cv2.remap(picture, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.remap(carried.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     share = share if seen is None else share * seen
-    return box, pixels.astype(np.float32), cv2.GaussianBlur(share, (0, 0), SOFT)
+    return box, pixels.astype(np.float32), cv2.GaussianBlur(share, (0, 0), SOFT), _stretched(places)
+
+
+def _stretched(places: np.ndarray) -> np.ndarray:
+    """(h, w) bool: where a map (h, w, 2) draws one pixel of the original over STREAKS or more."""
+    down, across = np.gradient(places, axis=0), np.gradient(places, axis=1)
+    area = np.abs(across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0])
+    return area < 1 / STREAKS
 
 
 def _landing(
