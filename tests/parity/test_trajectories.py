@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from dragtext.sdk.drag import dragdiffusion, dragnoise, freedrag, gooddrag
 from dragtext.sdk.drag.problem import DragProblem
+from dragtext.sdk.drag.variable import Variable
 from dragtext.sdk.model.schedule import TimeGrid, invert
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.render.rendering import Rendering
@@ -16,6 +17,8 @@ from dragtext.sdk.request import make_drags
 from dragtext.sdk.settings import make_settings
 
 from .conftest import assert_quantile_close, case_ids
+
+ONE_UPDATE = 0.002  # of a step: by so much 99 % of the numbers may differ after one
 
 
 def cases(method):
@@ -193,22 +196,24 @@ def test_dragnoise(case_id, prepared):
 
 
 @cases("freedrag")
-def test_freedrag(case_id, prepared):
+def test_freedrag(case_id, prepared, monkeypatch):
+    """Every update from the published state before it. FreeDrag's losses are L1, whose gradient jumps: where a difference
+    is zero to within rounding processors disagree about its sign, and two free runs part from there. One update does not
+    go far, so each is compared closely, on any processor."""
     case, data, problem = prepared(case_id)
+    led = _led(data["x_after"])
+    monkeypatch.setattr(freedrag, "Variable", led)
     steps = list(freedrag.steps(problem))
-    # The L1 losses have a gradient that jumps. Where a difference is zero to within rounding, processors disagree about
-    # its sign, and from there on the runs part, slowly: the first round is compared closely, the rest loosely.
-    first, loose = problem.settings.inner_steps, problem.settings.lr / 2
-    begin = np.stack([step.latent for step in steps[:first]]).reshape(data["x_after"][:first].shape)
-    assert_quantile_close(begin, data["x_after"][:first], 1e-4, 2 * problem.settings.lr, "first round")
-    updates = check_updates(steps, data, problem.settings, latent_of, loose)
+    updates = [step for step in steps if step.updated]
+    assert len(updates) == len(led.own) == len(data["x_after"])
+    for own, theirs in zip(led.own, data["x_after"]):
+        assert_quantile_close(own, theirs, ONE_UPDATE * problem.settings.lr, problem.settings.lr, "one update")
     # Current targets of every round that made an update: a round's first update is the first with its targets, and
     # rounds may repeat them ("keep"), so both are compared without repetitions.
     ours = without_repetitions(step.handles for step in updates)
     theirs = without_repetitions(data["targets_q"])
     assert len(theirs) - len(ours) in (0, 1)  # the published loop chooses once more when its steps are used up
     assert np.allclose(np.stack(ours), np.stack(theirs[: len(ours)]), atol=1e-5)
-    assert_quantile_close(steps[-1].latent, data["z_final"], loose, 2 * problem.settings.lr, "final latent")
     if problem.settings.text:
         texts = without_repetitions(step.text.numpy() for step in updates)
         texts = [text for text in texts if not np.array_equal(text, problem.text.embedding.numpy())]
@@ -219,12 +224,32 @@ def test_freedrag(case_id, prepared):
     # The first backward of every update is the full loss; what follows it depends on the case (ALGORITHMS 6.4).
     is_step = np.flatnonzero(data["events"] == 1)
     backward_of_step = [int((data["events"][:index] == 0).sum()) - 1 for index in is_step]
-    ours, theirs = np.array([step.loss for step in updates]), data["losses"][backward_of_step]
-    assert np.allclose(ours[:first], theirs[:first], rtol=1e-4)
-    assert np.allclose(ours, theirs, rtol=2e-3)
+    assert np.allclose([step.loss for step in updates], data["losses"][backward_of_step], rtol=1e-4)
     if case["kind"] == "flow":
-        theirs = {"latent": torch.from_numpy(data["z_final"]), "text": torch.from_numpy(data["c_final"])}
-        check_image(problem, replace(steps[-1], **theirs), case, data)
+        check_image(problem, steps[-1], case, data)
+
+
+def _led(path):
+    """A `Variable` class whose first one, the latent, goes on from `path` (n, ...) after every step that it made."""
+
+    class Led(Variable):
+        own: ClassVar[list[np.ndarray]] = []
+        made = 0
+
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.leads = Led.made == 0
+            Led.made += 1
+
+        def step(self, *given):
+            super().step(*given)
+            if self.leads:
+                theirs = torch.from_numpy(path[len(Led.own)]).reshape(self.leaf.shape)
+                Led.own.append(self.leaf.detach().numpy().copy().reshape(path[0].shape))
+                with torch.no_grad():
+                    self.leaf.copy_(theirs)
+
+    return Led
 
 
 def without_repetitions(arrays):
