@@ -197,9 +197,8 @@ def test_dragnoise(case_id, prepared):
 
 @cases("freedrag")
 def test_freedrag(case_id, prepared, monkeypatch):
-    """Every update from the published state before it. FreeDrag's losses are L1, whose gradient jumps: where a difference
-    is zero to within rounding processors disagree about its sign, and two free runs part from there. One update does not
-    go far, so each is compared closely, on any processor."""
+    """Every update from the published state before it. FreeDrag's losses are L1, whose gradient jumps, so that two free
+    runs that differ by rounding part after some updates, on some processors. From one state, one update does not."""
     case, data, problem = prepared(case_id)
     led = _led(data["x_after"])
     monkeypatch.setattr(freedrag, "Variable", led)
