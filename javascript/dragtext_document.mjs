@@ -45,11 +45,6 @@ export function withEnd(doc, index, end, point) {
   return changed(doc, index, (drag) => (isPin(drag) ? { source: place, target: place } : { ...drag, [end]: place }));
 }
 
-/** With a pin's target pulled away from it, so that it is none any more. */
-export function withTarget(doc, index, point) {
-  return changed(doc, index, (drag) => ({ ...drag, target: inside(doc.picture, point) }));
-}
-
 /** With a whole drag moved, as far as the picture goes. */
 export function shifted(doc, index, dx, dy) {
   const { source, target } = doc.drags[index];

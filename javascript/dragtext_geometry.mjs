@@ -83,7 +83,7 @@ export function hit(drags, view, at, reach = 12) {
 }
 
 /** The distance of a point from a segment. */
-export function toSegment([x, y], [ax, ay], [bx, by]) {
+function toSegment([x, y], [ax, ay], [bx, by]) {
   const square = (bx - ax) ** 2 + (by - ay) ** 2;
   const share = square ? Math.min(1, Math.max(0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / square)) : 0;
   return Math.hypot(x - ax - share * (bx - ax), y - ay - share * (by - ay));

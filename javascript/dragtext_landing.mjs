@@ -6,7 +6,7 @@
 import { bentMap, hanging } from "./dragtext_bend.mjs";
 import { deform, distances, fetchMap, transformKind } from "./dragtext_warp.mjs";
 
-export const CARRIED = 2; // what is carried reaches so many pixels beyond the region: outlines are half background
+const CARRIED = 2; // what is carried reaches so many pixels beyond the region: outlines are half background
 const ROOM = 16; // pixels around where a region's outline goes
 const FARTHEST = 2 ** 30; // of places in a piece, with 16 bits after the point
 const OUTLINE = 6000; // points of an outline that are asked where they go

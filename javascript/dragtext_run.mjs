@@ -49,7 +49,7 @@ export function timeText(seconds, say) {
 }
 
 /** The events of a job as states. */
-export async function* statesOf(id, signal) {
+async function* statesOf(id, signal) {
   const answer = await call(`edits/${encodeURIComponent(id)}/events`, { signal });
   for await (const { event, data } of readEvents(answer.body))
     yield event === "state" && data ? JSON.parse(data) : null;

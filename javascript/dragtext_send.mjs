@@ -51,7 +51,7 @@ export function shownPicture(box) {
 
 /** Put a "Send to DragText" button beside the host's send-to buttons, once; returns how many there are.
  * open: called with the picture's address and name; say: the texts. */
-export function addButtons(page, open, say) {
+function addButtons(page, open, say) {
   let count = 0;
   for (const [place, source] of SOURCES) {
     const found = page.getElementById(place);

@@ -50,7 +50,7 @@ export class Tint {
 }
 
 /** One tile of a layer in a colour: half through inside, solid along its edge. pixels: (TILE * TILE) RGBA words. */
-export function tintTile(layer, index, [red, green, blue], pixels) {
+function tintTile(layer, index, [red, green, blue], pixels) {
   const tile = layer.tiles[index];
   const [left, top] = [(index % layer.columns) * TILE, Math.floor(index / layer.columns) * TILE];
   const reach = Math.max(1, Math.round(Math.max(layer.width, layer.height) / EDGE_PER));

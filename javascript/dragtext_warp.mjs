@@ -6,7 +6,7 @@
 const FREE = { rigid: 1, similarity: 2, affine: 3 }; // handles whose targets a transform of the kind always meets
 const TOLERANCE = 0.04; // what a transform may miss the targets by: share of their spread,
 const LEAST_TOLERANCE = 1.5; // and pixels
-export const GRID = 8; // the map is computed on every eighth pixel and interpolated between them
+const GRID = 8; // the map is computed on every eighth pixel and interpolated between them
 
 /** What the drags ask for: "rigid", or a "similarity" or "affine" transform where all of them agree on one. */
 export function transformKind(handles, targets) {
@@ -169,7 +169,13 @@ export function placeOf({ columns, every, nodes }, across, down) {
 export function distances(on, width, height) {
   const far = 1e12;
   const squares = new Float64Array(width * height);
-  for (let n = 0; n < squares.length; n++) squares[n] = on[n] ? 0 : far;
+  const met = new Uint8Array(width); // columns in which something is on: elsewhere there is nothing to pass down
+  for (let y = 0, n = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, n++) {
+      squares[n] = on[n] ? 0 : far;
+      if (on[n]) met[x] = 1;
+    }
+  }
   const most = Math.max(width, height);
   const line = new Float64Array(most);
   const below = new Int32Array(most);
@@ -195,7 +201,7 @@ export function distances(on, width, height) {
       squares[start + n * step] = (n - below[k]) ** 2 + line[below[k]];
     }
   };
-  for (let x = 0; x < width; x++) pass(x, width, height);
+  for (let x = 0; x < width; x++) if (met[x]) pass(x, width, height);
   for (let y = 0; y < height; y++) pass(y * width, 1, width);
   const roots = new Float32Array(squares.length);
   for (let n = 0; n < roots.length; n++) roots[n] = Math.sqrt(squares[n]);

@@ -74,7 +74,6 @@ const en = {
   said_nothing_to_undo: "There is nothing to undo.",
   said_nothing_to_redo: "There is nothing to redo.",
   said_picking: "Looking for the object.",
-  said_waiting: "Computing the preview.",
   said_no_drags: "There are no drags yet.",
   said_full: "There are {most} drags already; delete one first.",
   said_tool: "{tool}. {help}",
@@ -82,7 +81,6 @@ const en = {
   said_failed: "That did not work: {reason}",
   said_original: "This is the original again; its drags can be changed.",
   // Names of what is undone
-  did_open: "picture opened",
   did_drag: "drag",
   did_end: "end moved",
   did_shift: "drag moved",
@@ -120,7 +118,6 @@ const en = {
   help_wheel: "wheel",
   help_wheel_what: "zoom at the pointer",
   help_wheel_size: "Ctrl + wheel",
-  help_wheel_size_what: "size of the brush",
   help_pan: "Space, middle or right button",
   help_pan_what: "move the view",
   help_pinch: "two fingers",
@@ -135,7 +132,6 @@ const en = {
   help_this: "this page",
   key_shift: "Shift",
   key_ctrl: "Ctrl",
-  key_space: "Space",
   key_delete: "Del",
 };
 
@@ -207,14 +203,12 @@ const de = {
   said_nothing_to_undo: "Es gibt nichts rückgängig zu machen.",
   said_nothing_to_redo: "Es gibt nichts zu wiederholen.",
   said_picking: "Der Gegenstand wird gesucht.",
-  said_waiting: "Die Vorschau wird berechnet.",
   said_no_drags: "Es gibt noch keine Züge.",
   said_full: "Es gibt schon {most} Züge; erst einen löschen.",
   said_tool: "{tool}. {help}",
   said_layer: "Gemalt wird: {layer}",
   said_failed: "Das ging nicht: {reason}",
   said_original: "Das ist wieder das Original; seine Züge lassen sich ändern.",
-  did_open: "Bild geöffnet",
   did_drag: "Zug",
   did_end: "Ende verschoben",
   did_shift: "Zug verschoben",
@@ -251,7 +245,6 @@ const de = {
   help_wheel: "Mausrad",
   help_wheel_what: "am Zeiger vergrößern",
   help_wheel_size: "Strg + Mausrad",
-  help_wheel_size_what: "Größe des Pinsels",
   help_pan: "Leertaste, mittlere oder rechte Taste",
   help_pan_what: "die Ansicht verschieben",
   help_pinch: "zwei Finger",
@@ -266,7 +259,6 @@ const de = {
   help_this: "diese Seite",
   key_shift: "Umschalt",
   key_ctrl: "Strg",
-  key_space: "Leertaste",
   key_delete: "Entf",
 };
 

@@ -27,7 +27,6 @@ test("either end moves alone, a drag as a whole, and a pin with both", () => {
   const pin = documents.pinned(one, 0);
   assert.ok(documents.isPin(pin.drags[0]) && !documents.hasWay(pin) && documents.hasWay(one));
   assert.deepEqual(documents.withEnd(pin, 0, "target", [5, 6]).drags[0], { source: [5, 6], target: [5, 6] });
-  assert.deepEqual(documents.withTarget(pin, 0, [5, 6]).drags[0], { source: [10, 20], target: [5, 6] });
   assert.deepEqual(documents.shifted(one, 0, 1, -2).drags[0], { source: [11, 18], target: [61, 18] });
   assert.deepEqual(documents.shifted(one, 0, -40, 300).drags[0], { source: [0, 99], target: [50, 99] });
   assert.deepEqual(documents.withoutDrag(one, 0).drags, []);
