@@ -1,11 +1,15 @@
 // Making elements, and what a browser needs some words for: the clipboard, files to save. No work at import.
 
-/** An element. given: attributes, `text`, `class`, handlers as `onclick`; what is null or false is left out. */
+/**
+ * An element. given: attributes, `text` or `html`, `class`, handlers as `onclick`; what is null or false is left out.
+ */
 export function make(tag, given = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(given)) {
     if (value === null || value === false || value === undefined) continue;
     if (name === "text") made.textContent = value;
+    else if (name === "html")
+      made.innerHTML = value; // our own icons only
     else if (name === "class") made.className = value;
     else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else made.setAttribute(name, value === true ? "" : value);

@@ -10,9 +10,13 @@ export function pairs(doc) {
   return doc.drags.map(({ source, target }) => [[...source], [...target]]);
 }
 
+const kept = (layer) => (layer && !isEmpty(layer) ? layer : null);
+
+/** A layer as a data: address, or null where nothing is on. */
+const written = async (layer) => (kept(layer) ? dataUri(await layerToPngBlob(layer)) : null);
+
 /** What goes along as a mask: only what somebody painted, since the server makes the one that follows by itself. */
 function layersOf(doc) {
-  const kept = (layer) => (layer && !isEmpty(layer) ? layer : null);
   return { region: kept(doc.region), mask: doc.maskAuto ? null : kept(doc.mask) };
 }
 
@@ -26,7 +30,6 @@ export async function uploaded(doc) {
 /** A question of the canvas as the server takes it: its layers as data: addresses. */
 export async function withLayersWritten(told) {
   const { region = null, mask = null, ...more } = told;
-  const written = async (layer) => (layer && !isEmpty(layer) ? dataUri(await layerToPngBlob(layer)) : null);
   const given = { region: await written(region), mask: await written(mask) };
   return { ...more, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value)) };
 }
@@ -34,7 +37,6 @@ export async function withLayersWritten(told) {
 /** The document as a request has it: {drags, mask, region}, the last two data: addresses or null. */
 export async function asRequest(doc) {
   const { region, mask } = layersOf(doc);
-  const written = async (layer) => (layer ? dataUri(await layerToPngBlob(layer)) : null);
   return { drags: pairs(doc), mask: await written(mask), region: await written(region) };
 }
 

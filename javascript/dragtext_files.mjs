@@ -1,12 +1,12 @@
 // Pictures that come into the stage: chosen, dropped or pasted. No work at import.
 
+import { make } from "./dragtext_dom.mjs";
 import { takesText } from "./dragtext_keys.mjs";
-import { element } from "./dragtext_toolbar.mjs";
 
 /** The hidden field behind the button that opens a file. */
 export function fileField(opened) {
   const hidden = { hidden: true, "aria-hidden": "true", tabindex: -1 };
-  const field = element("input", { type: "file", accept: "image/*", ...hidden });
+  const field = make("input", { type: "file", accept: "image/*", ...hidden });
   field.addEventListener("change", () => {
     if (field.files.length) opened([...field.files]);
     field.value = "";

@@ -1,7 +1,7 @@
 // The page of all keys and gestures (H). No work at import.
 
+import { make } from "./dragtext_dom.mjs";
 import { icon } from "./dragtext_icons.mjs";
-import { element } from "./dragtext_toolbar.mjs";
 
 /** [title, [[keys or a text, what it does], ...]]; keys are lists, alternatives are divided by "/". */
 function sections(say) {
@@ -60,19 +60,19 @@ function sections(say) {
 
 /** The help as an element; close(): what its button does. */
 export function helpPage(say, close) {
-  const body = element("div", { class: "dragtext_help_body" });
+  const body = make("div", { class: "dragtext_help_body" });
   for (const [title, rows] of sections(say)) {
-    const list = element("dl", {});
+    const list = make("dl", {});
     for (const [keys, what, more] of rows) {
-      const term = element("dt", {});
-      keys.forEach((key, n) => term.append(n ? " " : "", element("kbd", { text: key })));
-      const told = element("dd", { text: what });
-      if (more) told.append(element("small", { text: more }));
+      const term = make("dt", {});
+      keys.forEach((key, n) => term.append(n ? " " : "", make("kbd", { text: key })));
+      const told = make("dd", { text: what });
+      if (more) told.append(make("small", { text: more }));
       list.append(term, told);
     }
-    body.append(element("section", {}, element("h3", { text: say(title) }), list));
+    body.append(make("section", {}, make("h3", { text: say(title) }), list));
   }
-  const button = element("button", {
+  const button = make("button", {
     type: "button",
     class: "dragtext_button",
     "aria-label": say("close"),
@@ -80,7 +80,7 @@ export function helpPage(say, close) {
     html: icon("close"),
   });
   button.addEventListener("click", close);
-  const head = element("div", { class: "dragtext_help_head" }, element("h2", { text: say("help_title") }), button);
+  const head = make("div", { class: "dragtext_help_head" }, make("h2", { text: say("help_title") }), button);
   const attributes = {
     class: "dragtext_help",
     role: "dialog",
@@ -88,5 +88,5 @@ export function helpPage(say, close) {
     hidden: true,
     tabindex: -1,
   };
-  return element("div", attributes, head, body);
+  return make("div", attributes, head, body);
 }

@@ -99,24 +99,21 @@ export class Pointers {
   }
 
   release(event) {
-    const id = event.pointerId;
-    if (!this.down.delete(id)) return;
-    if (this.panning?.id === id) this.panning = null;
-    if (this.drawing === id) {
-      this.drawing = null;
-      this.host.hand.release(this.at(event), this.mods(event));
-    }
-    this.host.changed();
+    this.lift(event.pointerId, (hand) => hand.release(this.at(event), this.mods(event)));
   }
 
   /** The browser has taken the pointer away: a stroke keeps what it has painted, all else is taken back. */
   lose(event) {
-    const id = event.pointerId;
+    this.lift(event.pointerId, (hand) => hand.tear(true));
+  }
+
+  /** A pointer is down no more. end(hand): what that is to what it was drawing. */
+  lift(id, end) {
     if (!this.down.delete(id)) return;
     if (this.panning?.id === id) this.panning = null;
     if (this.drawing === id) {
       this.drawing = null;
-      this.host.hand.tear(true);
+      end(this.host.hand);
     }
     this.host.changed();
   }

@@ -1,5 +1,6 @@
 // The stage's buttons and sliders, made from a table. No work at import.
 
+import { make } from "./dragtext_dom.mjs";
 import { icon } from "./dragtext_icons.mjs";
 
 const TOOLS = [
@@ -30,20 +31,6 @@ const KEYS = {
   invert: "I",
 };
 
-/** An element with attributes; `text` and `html` are its content, children follow. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") made.textContent = value;
-    else if (name === "html")
-      made.innerHTML = value; // our own icons only
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children.filter(Boolean));
-  return made;
-}
-
 /** Tell of one of several whether it is the chosen one; only that one is reached by Tab, the others from it by arrows. */
 function check(made, chosen) {
   made.setAttribute("aria-checked", String(chosen));
@@ -52,7 +39,7 @@ function check(made, chosen) {
 
 /** One of several buttons, as a group in which the arrow keys choose. */
 function choice(label) {
-  const group = element("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": label });
+  const group = make("div", { class: "dragtext_choice", role: "radiogroup", "aria-label": label });
   group.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
     const all = [...group.children];
@@ -72,23 +59,22 @@ export class Toolbar {
     this.say = say;
     this.act = act;
     this.buttons = new Map();
-    this.element = element("div", { class: "dragtext_toolbar", role: "toolbar", "aria-label": say("tools") });
-    const tools = element("div", { class: "dragtext_row" });
+    this.element = make("div", { class: "dragtext_toolbar", role: "toolbar", "aria-label": say("tools") });
+    const tools = make("div", { class: "dragtext_row" });
     for (const group of TOOLS) {
-      tools.append(
-        element("div", { class: "dragtext_group", role: "group" }, ...group.map((name) => this.button(name))),
-      );
+      tools.append(make("div", { class: "dragtext_group", role: "group" }, ...group.map((name) => this.button(name))));
     }
     this.element.append(tools, this.options());
   }
 
   button(name, { text = false } = {}) {
     const label = this.say(name);
-    const more = [`${name}_help`].map((key) => this.say(key)).find((value) => !value.endsWith("_help"));
+    const help = this.say(`${name}_help`);
+    const more = help.endsWith("_help") ? "" : help; // an unknown key is its own text
     const key = KEYS[name]
       ? ` (${KEYS[name].replace("Ctrl", this.say("key_ctrl")).replace("Shift", this.say("key_shift"))})`
       : "";
-    const made = element("button", {
+    const made = make("button", {
       type: "button",
       class: `dragtext_button${text ? " dragtext_texted" : ""}`,
       "data-action": name,
@@ -106,7 +92,7 @@ export class Toolbar {
     const { say } = this;
     this.layers = choice(say("layers"));
     for (const name of ["region", "mask"]) {
-      const made = element("button", {
+      const made = make("button", {
         type: "button",
         class: "dragtext_button dragtext_texted",
         role: "radio",
@@ -118,26 +104,22 @@ export class Toolbar {
       made.addEventListener("click", () => this.act("layer", name));
       this.layers.append(made);
     }
-    this.follows = element("label", { class: "dragtext_follows", title: say("follows_help") });
-    this.following = element("input", { type: "checkbox", "data-action": "follow" });
+    this.follows = make("label", { class: "dragtext_follows", title: say("follows_help") });
+    this.following = make("input", { type: "checkbox", "data-action": "follow" });
     this.following.addEventListener("change", () => this.act("follow", this.following.checked));
-    this.follows.append(this.following, element("span", { text: say("follows") }));
+    this.follows.append(this.following, make("span", { text: say("follows") }));
 
     this.picking = choice(say("pick_what"));
-    for (const [name, drawn] of [
-      ["object", "object"],
-      ["plus", "plus"],
-      ["minus", "minus"],
-    ]) {
+    for (const name of ["object", "plus", "minus"]) {
       const label = say(`pick_${name}`);
-      const made = element("button", {
+      const made = make("button", {
         type: "button",
         class: "dragtext_button",
         role: "radio",
         "data-pick": name,
         "aria-label": label,
         title: label,
-        html: icon(drawn),
+        html: icon(name),
       });
       made.addEventListener("click", () => this.act("pick_mode", name));
       this.picking.append(made);
@@ -147,23 +129,23 @@ export class Toolbar {
     this.size = this.slider("size", (share) => Math.round(this.largest ** share));
     this.opacity = this.slider("opacity", (share) => share);
     const actions = LAYER_ACTIONS.map((name) => this.button(name, { text: name === "around" }));
-    return element(
+    return make(
       "div",
       { class: "dragtext_row dragtext_options" },
-      element("div", { class: "dragtext_group" }, this.layers, this.follows),
-      element("div", { class: "dragtext_group", role: "group" }, ...actions),
-      element("div", { class: "dragtext_group dragtext_sliders" }, this.picking, this.size.label, this.opacity.label),
+      make("div", { class: "dragtext_group" }, this.layers, this.follows),
+      make("div", { class: "dragtext_group", role: "group" }, ...actions),
+      make("div", { class: "dragtext_group dragtext_sliders" }, this.picking, this.size.label, this.opacity.label),
     );
   }
 
   slider(name, meant) {
-    const value = element("output", { class: "dragtext_value" });
-    const input = element("input", { type: "range", min: 0, max: 1, step: 0.01, "data-action": name });
+    const value = make("output", { class: "dragtext_value" });
+    const input = make("input", { type: "range", min: 0, max: 1, step: 0.01, "data-action": name });
     input.addEventListener("input", () => this.act(name, meant(Number(input.value))));
-    const label = element(
+    const label = make(
       "label",
       { class: "dragtext_slider" },
-      element("span", { text: this.say(name) }),
+      make("span", { text: this.say(name) }),
       input,
       value,
     );

@@ -1,7 +1,7 @@
 // What the stage shows while it has no picture. No work at import.
 
+import { make } from "./dragtext_dom.mjs";
 import { icon } from "./dragtext_icons.mjs";
-import { element } from "./dragtext_toolbar.mjs";
 
 const STEPS = [
   ["step_open", "open"],
@@ -12,15 +12,15 @@ const STEPS = [
 /** The three steps, as an element with a button that opens a file and a place `.dragtext_examples` for examples. */
 export function welcome(say, open) {
   const steps = STEPS.map(([key, drawn], n) =>
-    element(
+    make(
       "li",
       {},
-      element("span", { class: "dragtext_step", html: icon(drawn) }),
-      element("strong", { text: `${n + 1}. ${say(key)}` }),
-      element("span", { text: say(`${key}_help`) }),
+      make("span", { class: "dragtext_step", html: icon(drawn) }),
+      make("strong", { text: `${n + 1}. ${say(key)}` }),
+      make("span", { text: say(`${key}_help`) }),
     ),
   );
-  const button = element("button", {
+  const button = make("button", {
     type: "button",
     class: "dragtext_button dragtext_texted dragtext_first",
     "data-action": "open",
@@ -28,11 +28,11 @@ export function welcome(say, open) {
   });
   button.querySelector("span").textContent = say("open");
   button.addEventListener("click", open);
-  return element(
+  return make(
     "div",
     { class: "dragtext_welcome", role: "region", "aria-label": say("empty_title") },
-    element("ol", { class: "dragtext_steps" }, ...steps),
+    make("ol", { class: "dragtext_steps" }, ...steps),
     button,
-    element("div", { class: "dragtext_examples" }),
+    make("div", { class: "dragtext_examples" }),
   );
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import * as documents from "../javascript/dragtext_document.mjs";
+import { asRequest } from "../javascript/dragtext_exchange.mjs";
 import { History } from "../javascript/dragtext_history.mjs";
 import { emptyLayer, rectangle, stroke, toBytes } from "../javascript/dragtext_layer.mjs";
 
@@ -39,6 +40,12 @@ test("a mask that somebody gives follows no more", () => {
   assert.equal(documents.withLayer(start, "region", emptyLayer(PICTURE)).region, null);
   const following = documents.withFollowingMask(documents.withLayer(start, "mask", layer), layer);
   assert.deepEqual([following.maskAuto, following.mask], [true, layer]);
+});
+
+test("a mask that follows is not sent: the server makes it by itself", async () => {
+  const mask = rectangle(emptyLayer(PICTURE), [5, 5, 20, 20]);
+  const asked = await asRequest(documents.withFollowingMask(one, mask));
+  assert.deepEqual(asked, { drags: [[[10, 20], [60, 20]]], mask: null, region: null });
 });
 
 test("a document survives a reload", () => {

@@ -91,7 +91,9 @@ test("ends come before shafts, the top before the bottom", () => {
   assert.deepEqual(at(51, 50), { index: 0, part: "source" });
   assert.deepEqual(at(150, 51), { index: 0, part: "target" });
   assert.deepEqual(at(150, 119), { index: 1, part: "target" });
-  assert.deepEqual(at(100, 51), { index: 0, part: "shaft" });
+  assert.deepEqual(at(100, 52.9), { index: 0, part: "shaft" });
+  assert.equal(at(100, 53.1), null); // half as far from a shaft as from an end
+  assert.deepEqual(at(50, 55.9), { index: 0, part: "source" });
   assert.deepEqual(at(20, 20), { index: 2, part: "target" });
   assert.equal(at(100, 90), null);
   assert.equal(geometry.hit([], view, [0, 0]), null);

@@ -97,12 +97,22 @@ test("the server's events are enough, where they come through", async () => {
     signal = given;
     return heard({ state: "queued" }, null, { state: "running" }, { state: "done", id: "y" });
   };
-  const patient = { listen, wait: () => new Promise(() => {}) };
+  const waits = [];
+  const wait = (milliseconds) => {
+    waits.push(milliseconds);
+    return new Promise(() => {});
+  };
+  const patient = { listen, wait };
   const [parts, seen] = watched([failure(500)], patient);
   assert.equal((await follow(parts)).id, "y");
   assert.deepEqual(seen.shown, ["queued", "running", "done"]);
   assert.deepEqual(seen.trouble, []);
   assert.ok(signal.aborted);
+  // The first event must come soon; once one came through, the next may take longer.
+  assert.deepEqual(
+    waits.map((milliseconds) => milliseconds > waits[0]),
+    [false, true, true, true],
+  );
 });
 
 test("events that are held back, end early or fail give way to questions", async () => {

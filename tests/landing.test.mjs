@@ -113,6 +113,14 @@ test("a part that is pulled far is drawn whole", () => {
     for (let x = left + 3; x < right - 3; x++) assert.ok(at(frame, x, y - up, side) > 250, `${x} ${y}`);
 });
 
+test("what stays at the root is drawn, too, however far the rest goes", () => {
+  const side = 512;
+  const { piece, bottom } = chimney(side);
+  const frame = new Int32Array(side * side);
+  land(frame, side, piece, landing(piece, side, side, [[256, 205]], [[256, 75]]));
+  for (let y = 75; y < bottom - 3; y++) assert.ok(at(frame, 256, y, side) > 250, `${y}`);
+});
+
 test("a part that is pushed into its body goes behind it", () => {
   const side = 512;
   const { piece, top, bottom, left, right } = chimney(side);

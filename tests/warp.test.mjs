@@ -47,6 +47,15 @@ function filled({ width, height, box: [top, left, bottom, right] }) {
   return bytes;
 }
 
+test("a neck is two pixels at least, however near the root the handle is", () => {
+  const [width, height] = [100, 80];
+  const hangs = hangingOf({ width, height, region: [10, 20, 52, 90], root: [50, 20, 53, 90] });
+  const map = bentMap([0, 0, height, width], hangs, [[50, 46]], [[60, 46]], "rigid", 1);
+  const way = (y) => 55 - placeOf(map, 55, y)[0];
+  // One pixel above the root it begins; half of it comes two above, and all three above.
+  assert.ok(Math.abs(way(48) - 5) < 0.5 && Math.abs(way(47) - 10) < 0.5, `${way(48)} ${way(47)}`);
+});
+
 test("as in Python: several regions, every one moved by drags of its own", () => {
   const { width, height, moves, kinds, landed } = SEVERAL;
   const position = (n) => 0xff000000 | (Math.floor(n / width) << 8) | (n % width);
