@@ -316,7 +316,6 @@ def test_mistakes_are_a_line_on_the_page(person, tmp_path):
     person.pull(*PULL)
     person.press("drag")
     person.says("'steps'")
-    (tmp_path / "note.json").write_text("{}")
     assert person.page.locator("#dragtext_version").inner_text().startswith("DragText ")
     person.press("report")
     person.says("in the clipboard")
