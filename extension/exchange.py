@@ -31,6 +31,8 @@ def request_in(data: bytes) -> dict[str, Any]:
             request, count = parse_request(data, Path("file"), 1)
         except RecursionError:
             raise InputError("The request is nested too deeply to be one.") from None
+    if not request.drags:
+        raise InputError("This file holds no drags; give a request with at least one handle point and its target.")
     check_count(len(request.drags))
     check_prompt(request.prompt)
     notes = [f"The file holds {count} requests; this is the first."] if count > 1 else []

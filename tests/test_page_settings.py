@@ -81,6 +81,8 @@ def test_of_several_requests_the_first_is_taken_and_that_is_said(client):  # noq
         (b"\xff\xd8\xff\xe0", 422, "JPEG picture"),
         (pickle.dumps(print), 422, "only arrays"),
         (b"\x80", 422, "damaged"),
+        (b"{}", 422, "holds no drags"),
+        (json.dumps({"prompt": "a cat", "settings": {"steps": 3}}).encode(), 422, "holds no drags"),
         (json.dumps({"drags": DRAGS * 101}).encode(), 422, "the most is 100"),
         (json.dumps({"drags": DRAGS, "prompt": "x" * 10_001}).encode(), 422, "characters"),
         (json.dumps({"drags": DRAGS, "settings": {"x": 1}}).encode(), 422, "Unknown setting"),
