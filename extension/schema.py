@@ -13,7 +13,7 @@ NULLABLE_NUMBER = {"type": ["number", "null"]}
 NULLABLE_TEXT = {"type": ["string", "null"]}
 IMAGE = {"type": "string", "description": "picture file in base64, with or without a data: prefix"}
 FILES = ("application/octet-stream", "image/png", "image/jpeg", "image/webp")
-FILE_CONTENT = {kind: {} for kind in (*FILES, "image/gif", "image/bmp", "image/tiff", "image/avif", "image/heif")}
+PICTURES = (*FILES, "image/gif", "image/bmp", "image/tiff", "image/avif", "image/heif")
 IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
 
 DRAGS = {
@@ -217,6 +217,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer(schema: dict[str, Any], description: str) -> dict[str, Any]:
     """A successful JSON answer."""
     return {"description": description, "content": _json(schema)}
+
+
+def file(description: str, *media: str) -> dict[str, Any]:
+    """A successful answer that is a file of one of these types."""
+    return {"description": description, "content": {kind: {} for kind in media}}
 
 
 def in_dialect(document: Any, version: str) -> Any:

@@ -16,7 +16,7 @@ from ..bodies import in_thread, json_body
 from ..queue import NotFinishedError, finished_edit
 from ..snippet import snippet
 from ..strips import StripJob, read_points
-from .base import JPEG, NEVER_STORED, Routes
+from .base import Routes, file
 
 
 def add_afterwards(routes: Routes) -> None:
@@ -62,7 +62,7 @@ def add_afterwards(routes: Routes) -> None:
         "GET",
         "/edits/{job_id}/frames/{number}",
         "A point of a strip as a JPEG file",
-        {**JPEG, **schema.responses(404, 409, 422)},
+        {200: schema.file("The picture.", "image/jpeg"), **schema.responses(404, 409, 422)},
     )
     async def strip_frame(request: Request, job_id: str, number: str) -> Response:
         strip = routes.job(request, job_id)
@@ -72,7 +72,7 @@ def add_afterwards(routes: Routes) -> None:
             raise InputError(f"This strip has {len(strip.points)} frames, from 0 on.")
         if int(number) >= len(strip.frames):
             raise NotFinishedError("This frame is not rendered yet; ask again later.")
-        return Response(strip.frames[int(number)], media_type="image/jpeg", headers=NEVER_STORED)
+        return file(strip.frames[int(number)], "image/jpeg")
 
     @routes.add(
         "GET",
@@ -89,7 +89,7 @@ def add_afterwards(routes: Routes) -> None:
         "/edits/{job_id}/animation",
         "The way from original to edit as a GIF or MP4 file",
         {
-            200: {"description": "The file.", "content": {media: {} for _, media in FORMATS.values()}},
+            200: schema.file("The file.", *(media for _, media in FORMATS.values())),
             **schema.responses(404, 409, 422),
         },
     )
@@ -97,14 +97,13 @@ def add_afterwards(routes: Routes) -> None:
         """`format`: gif or mp4."""
         edit = finished_edit(routes.job(request, job_id))
         data, media = await in_thread(animation, edit, format)
-        name = f'attachment; filename="drag-{edit.id[:8]}.{format}"'
-        return Response(data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": name})
+        return file(data, media, f"drag-{edit.id[:8]}.{format}")
 
     @routes.add(
         "GET",
         "/edits/{job_id}/snippet",
         "A Python program that gives the same picture",
-        {200: {"description": "The program.", "content": {"text/plain": {}}}, **schema.responses(404, 409)},
+        {200: schema.file("The program.", "text/plain"), **schema.responses(404, 409)},
     )
     async def edit_snippet(request: Request, job_id: str) -> Response:
         job = routes.job(request, job_id)
@@ -112,5 +111,4 @@ def add_afterwards(routes: Routes) -> None:
         assert edit.result is not None  # finished_edit has seen to it
         if edit.picture is None:
             raise NotFinishedError("The picture of this edit is gone; drag again.")
-        text = await in_thread(snippet, edit.result, edit.picture, job.v)
-        return Response(text, media_type="text/plain", headers=NEVER_STORED)
+        return file(await in_thread(snippet, edit.result, edit.picture, job.v), "text/plain")

@@ -25,9 +25,14 @@ PAGE = "/dragtext/internal"
 POLL = 0.1
 LONGEST_WAIT = 600.0  # seconds; an open request holds up a reload of the host's page
 NEVER_STORED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-JPEG = {200: {"description": "The picture.", "content": {"image/jpeg": {}}}}
 
 Endpoint = Callable[..., Awaitable[Response]]
+
+
+def file(data: bytes | str, media: str, name: str | None = None) -> Response:
+    """A file as an answer that nobody keeps. name: under which a browser saves it instead of showing it."""
+    saved = {} if name is None else {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(data, media_type=media, headers={**NEVER_STORED, **saved})
 
 
 class Routes:

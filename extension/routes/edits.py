@@ -17,7 +17,7 @@ from ..job import QUICK, EditJob
 from ..pictures import jpeg_of
 from ..queue import NotFinishedError, finished_edit
 from ..words import standing
-from .base import JPEG, NEVER_STORED, Routes
+from .base import Routes, file
 
 
 def add_edits(routes: Routes) -> None:
@@ -86,24 +86,23 @@ def add_edits(routes: Routes) -> None:
         "GET",
         "/edits/{job_id}/preview",
         "The latest preview as a JPEG file",
-        {**JPEG, **schema.responses(404, 409)},
+        {200: schema.file("The picture.", "image/jpeg"), **schema.responses(404, 409)},
     )
     async def edit_preview(request: Request, job_id: str) -> Response:
         job = routes.job(request, job_id)
         preview = job.preview if isinstance(job, EditJob) else None
         if preview is None:
             raise NotFinishedError("There is no preview yet; ask again later.")
-        return Response(await in_thread(jpeg_of, preview), media_type="image/jpeg", headers=NEVER_STORED)
+        return file(await in_thread(jpeg_of, preview), "image/jpeg")
 
     @routes.add(
         "GET",
         "/edits/{job_id}/standing",
         "The picture so far with the drags drawn on it, as a JPEG file",
-        {**JPEG, **schema.responses(404, 409)},
+        {200: schema.file("The picture.", "image/jpeg"), **schema.responses(404, 409)},
     )
     async def edit_standing(request: Request, job_id: str) -> Response:
-        job = routes.job(request, job_id)
-        return Response(await in_thread(standing, job), media_type="image/jpeg", headers=NEVER_STORED)
+        return file(await in_thread(standing, routes.job(request, job_id)), "image/jpeg")
 
     @routes.add(
         "POST",
@@ -140,11 +139,10 @@ def add_edits(routes: Routes) -> None:
         "GET",
         "/edits/{job_id}/image",
         "The finished edit as a PNG file",
-        {200: {"description": "The picture.", "content": {"image/png": {}}}, **schema.responses(404, 409, 422)},
+        {200: schema.file("The picture.", "image/png"), **schema.responses(404, 409, 422)},
     )
     async def edit_image(request: Request, job_id: str) -> Response:
-        data = await in_thread(picture_file, routes.job(request, job_id))
-        return Response(data, media_type="image/png", headers=NEVER_STORED)
+        return file(await in_thread(picture_file, routes.job(request, job_id)), "image/png")
 
     @routes.add(
         "POST",

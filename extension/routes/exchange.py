@@ -16,10 +16,9 @@ from ..answers import refused
 from ..bodies import file_body, in_thread, masked_body
 from ..exchange import exported, request_in
 from ..pictures import png_file
-from .base import NEVER_STORED, Routes
+from .base import Routes, file
 
 REQUEST_FILES = ("application/json", "text/plain")
-EXPORTED = {kind: {} for kind in ("application/json", "application/zip")}
 
 
 def add_exchange(routes: Routes) -> None:
@@ -44,7 +43,9 @@ def add_exchange(routes: Routes) -> None:
         "/export",
         "A request as a file",
         {
-            200: {"description": "JSON, or a zip of a folder as the benchmark has it.", "content": EXPORTED},
+            200: schema.file(
+                "JSON, or a zip of a folder as the benchmark has it.", "application/json", "application/zip"
+            ),
             **schema.responses(400, 404, 411, 413, 415, 422),
         },
         openapi_extra=schema.body(
@@ -52,10 +53,7 @@ def add_exchange(routes: Routes) -> None:
         ),
     )
     async def export_request(request: Request) -> Response:
-        data, media, name = await in_thread(exported, routes.jobs.pictures, await masked_body(request))
-        return Response(
-            data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": f'attachment; filename="{name}"'}
-        )
+        return file(*await in_thread(exported, routes.jobs.pictures, await masked_body(request)))
 
 
 def add_examples(routes: Routes) -> None:
@@ -74,7 +72,7 @@ def add_examples(routes: Routes) -> None:
         "GET",
         "/examples/{name}",
         "An example as a PNG that carries its request",
-        {200: {"description": "The picture.", "content": {"image/png": {}}}, **schema.responses(404)},
+        {200: schema.file("The picture.", "image/png"), **schema.responses(404)},
     )
     async def example(request: Request, name: str) -> Response:
         def drawn() -> bytes | None:
@@ -87,4 +85,4 @@ def add_examples(routes: Routes) -> None:
         data = await in_thread(drawn)
         if data is None:
             return refused(404, "UnknownExample", "There is no such example.")
-        return Response(data, media_type="image/png", headers=NEVER_STORED)
+        return file(data, "image/png")

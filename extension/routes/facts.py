@@ -55,7 +55,7 @@ def add_facts(routes: Routes) -> None:
         "GET",
         "/report",
         "The facts that a bug report needs",
-        {200: {"description": "Lines of text.", "content": {"text/plain": {}}}, **schema.responses()},
+        {200: schema.file("Lines of text.", "text/plain"), **schema.responses()},
     )
     async def report(request: Request) -> Response:
         return Response(await in_thread(bug_report, jobs.host.name), media_type="text/plain")

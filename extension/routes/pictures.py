@@ -14,7 +14,7 @@ from ..carried import carried
 from ..job import EditJob
 from ..pictures import file_name, kind_of, view_of
 from ..queue import finished_edit
-from .base import NEVER_STORED, Routes
+from .base import Routes, file
 
 LEAST_VIEW, MOST_VIEW = 64, 4096
 
@@ -64,7 +64,7 @@ def add_pictures(routes: Routes) -> None:
         "/pictures/{picture_id}/view",
         "An uploaded picture as it is seen, reduced",
         {
-            200: {"description": "JPEG, or PNG where it is transparent.", "content": schema.FILE_CONTENT},
+            200: schema.file("JPEG, or PNG where it is transparent.", *schema.PICTURES),
             **schema.responses(404, 422),
         },
     )
@@ -72,17 +72,15 @@ def add_pictures(routes: Routes) -> None:
         """`side`: the longer side in pixels, at most."""
         if not side.isdecimal() or not LEAST_VIEW <= int(side[:9]) <= MOST_VIEW:
             raise InputError(f"side is a whole number from {LEAST_VIEW} to {MOST_VIEW}.")
-        data, media = await in_thread(view_of, pictures.get(picture_id), int(side))
-        return Response(data, media_type=media, headers=NEVER_STORED)
+        return file(*await in_thread(view_of, pictures.get(picture_id), int(side)))
 
     @routes.add(
         "GET",
         "/pictures/{picture_id}/file",
         "An uploaded picture's file as it came",
-        {200: {"description": "The file.", "content": schema.FILE_CONTENT}, **schema.responses(404)},
+        {200: schema.file("The file.", *schema.PICTURES), **schema.responses(404)},
     )
     async def picture_as_it_came(request: Request, picture_id: str) -> Response:
         picture = pictures.get(picture_id)
         media, _ = await in_thread(kind_of, picture.data)
-        name = f'attachment; filename="{await in_thread(file_name, picture)}"'
-        return Response(picture.data, media_type=media, headers={**NEVER_STORED, "Content-Disposition": name})
+        return file(picture.data, media, await in_thread(file_name, picture))
