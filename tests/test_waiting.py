@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from dragtext.sdk.drag import LOOPS, gooddrag, gradients, loop_of, supervised
+from dragtext.sdk.drag import LOOPS, gradients, loop_of, telling
 from dragtext.sdk.drag.gradients import Gradients
 from dragtext.sdk.drag.variable import Variable
 from dragtext.sdk.errors import ModelError
@@ -32,8 +32,7 @@ FIVE = {
 
 
 def delay(monkeypatch, yes):
-    for module in (supervised, gooddrag):
-        monkeypatch.setattr(module, "runs_ahead", lambda _device: yes)
+    monkeypatch.setattr(telling, "runs_ahead", lambda _device: yes)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
@@ -63,6 +62,9 @@ def test_one_wait_an_iteration(model, method, points, mask, mode, late, monkeypa
         lambda x: x.sum().item(),
         lambda x: x.tolist(),
         lambda x: x.cpu(),
+        lambda x: x.to("cpu"),
+        lambda x: x.to("cpu", torch.float64),
+        lambda x: x.to(device="cpu", non_blocking=True),
         lambda x: x.numpy(),
         lambda x: np.asarray(x),
         lambda x: bool(x.sum() > 0),
@@ -70,13 +72,25 @@ def test_one_wait_an_iteration(model, method, points, mask, mode, late, monkeypa
         lambda x: int(x.sum()),
         lambda x: x[x > 0],
         lambda x: x.nonzero(),
+        lambda x: x.masked_select(x > 0),
+        lambda x: x.unique(),
         lambda x: torch.equal(x, x),
+        lambda x: torch.allclose(x, x),
         lambda x: torch.tensor([1.0]) + x,
+        lambda x: torch.as_tensor([1.0]) + x,
+        lambda x: torch.from_numpy(np.ones(2)) + x,
     ],
 )
 def test_the_watch_sees_every_wait(wait, monkeypatch):
     with watching(monkeypatch), pytest.raises(AssertionError, match="waits for the device"):
         wait(torch.ones(2))
+
+
+def test_what_stays_on_the_device_is_no_wait(monkeypatch):
+    with watching(monkeypatch) as watch:
+        x = torch.ones(2)
+        x.to(x.device, torch.float64).to(torch.float32).add_(1).clone().detach().sum()
+    assert watch.reads == 0
 
 
 def same(one, other):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 CALLS = {
     Tensor.item, Tensor.tolist, Tensor.cpu, Tensor.numpy, Tensor.__array__, Tensor.__bool__, Tensor.__float__,
     Tensor.__int__, Tensor.__index__, torch.equal, torch.allclose, torch.tensor, torch.as_tensor,
-    torch.from_numpy,
 }  # fmt: skip
 # What such calls come down to, whoever makes them, and operations whose result's size is for the device to tell.
 OPERATIONS = {"aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::masked_select", "aten::_unique2"}
@@ -52,6 +51,9 @@ class _Calls(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in CALLS:
             self._watch.refuse(getattr(func, "__name__", str(func)))
+        # A device that a tensor names may be the CPU as well, here; only a literal is surely meant.
+        if func is Tensor.to and any(isinstance(given, str) for given in (*args, *(kwargs or {}).values())):
+            self._watch.refuse("to a device by its name")
         return func(*args, **(kwargs or {}))
 
 
@@ -71,15 +73,17 @@ class _Operations(TorchDispatchMode):
 @contextmanager
 def watching(monkeypatch: Any) -> Iterator[Watch]:
     """Raise AssertionError in the block wherever a GPU would be waited for, but for `Reading.take`."""
-    watch, real = Watch(), Reading.take
+    watch, real_take, real_from = Watch(), Reading.take, torch.from_numpy
 
     def take(self: Reading) -> Any:
         with watch.allowed():
-            return real(self)
+            return real_take(self)
 
-    monkeypatch.setattr(Reading, "take", take)
-    with ExitStack() as stack:
-        stack.callback(monkeypatch.setattr, Reading, "take", real)
-        stack.enter_context(_Calls(watch))
-        stack.enter_context(_Operations(watch))
+    def from_numpy(array: Any) -> Tensor:
+        watch.refuse("from_numpy")
+        return real_from(array)
+
+    with monkeypatch.context() as patch, _Calls(watch), _Operations(watch):
+        patch.setattr(Reading, "take", take)
+        patch.setattr(torch, "from_numpy", from_numpy)  # which no mode sees
         yield watch

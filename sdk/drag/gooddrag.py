@@ -6,19 +6,18 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.precision import not_finite
 from ..model.schedule import TimeGrid
-from ..model.transfer import Late, Reading, runs_ahead
+from ..model.transfer import Reading
 from ..result import Step
 from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .gradients import Gradients
 from .motion import motion_loss
 from .problem import DragProblem
+from .telling import Facts, Iteration, Telling
 from .tracking import distances, handle_features, track
 from .variable import Variable
 
@@ -71,66 +70,37 @@ class _State:
     level: int
 
 
-@dataclass
-class _Iteration:
-    """One that has been queued. reading: handles, distances, number of active pairs, trackings without a move, loss."""
-
-    number: int
-    reading: Reading
-    before: _State
-    after: _State | None = None
-
-
-class _Told:
-    """What the host makes of the iterations, in their order. reference: the original's latents by level."""
+class _Told(Telling[_State]):
+    """What the host makes of the iterations. reference: the original's latents by level."""
 
     def __init__(self, problem: DragProblem, reference: list[Tensor]) -> None:
-        self._problem, self._reference = problem, reference
-        self._good = _State(problem.begin, problem.text.embedding, 0)
-        self._handles = problem.begun
-        self._left = np.linalg.norm(problem.targets - problem.begun, axis=1)
-        self._loss: float | None = None
+        super().__init__(problem, _State(problem.begin, problem.text.embedding, 0))
+        self._reference = reference
 
-    def end(self, iteration: _Iteration, over: bool = False) -> Step | None:
-        """The last step, where this iteration found that the drag is over.
+    def step(self, number: int, state: _State, **more: Any) -> Step:
+        left, reference = tuple(self.left.tolist()), self._reference[state.level]
+        return Step(
+            number, self.handles, left, state.latent, state.text, level=state.level, reference=reference, **more
+        )
 
-        It is so where all points have arrived, where they are stuck, where the loss is no number, and where the caller
-        says that it is.
-        """
-        facts = iteration.reading.take()
-        if not np.isfinite(facts["loss"]):
-            if iteration.number == 0:
-                raise not_finite(self._problem.model, "The model on this image, before anything was changed,")
-            return self._step(iteration.number, self._good, diverged=True)
-        reached = not facts["active"] > 0
-        stuck = bool(facts["unmoved"] >= self._problem.settings.patience)
-        if reached or stuck or over:
+    def over(self, iteration: Iteration[_State], facts: Facts) -> Step | None:
+        """Where all points have arrived, where they are stuck, and after the last update."""
+        settings, reached = self.problem.settings, not facts["active"] > 0
+        stuck = bool(facts["unmoved"] >= settings.patience)
+        if reached or stuck or iteration.number == settings.steps:
             return self.last(iteration.number, iteration.before, facts, reached=reached, stuck=stuck and not reached)
-        self._handles, self._left, self._good = facts["handles"], facts["left"], iteration.before
-        self._loss = float(facts["loss"])
         return None
 
-    def update(self, iteration: _Iteration) -> Step:
-        """The step of an iteration that `end` has seen."""
-        assert iteration.after is not None  # by then
-        return self._step(iteration.number, iteration.after, loss=self._loss)
-
-    def last(self, number: int, state: _State, facts: dict[str, np.ndarray], **more: bool) -> Step:
+    def last(self, number: int, state: _State, facts: Facts, **more: bool) -> Step:
         """The step at the level where the plain denoise takes over, one further than `state`."""
-        problem, level = self._problem, state.level
+        problem, level = self.problem, state.level
         with torch.no_grad():
             prediction = problem.model.predict(state.latent, problem.times.timesteps[level], state.text)
             latent = problem.denoised(prediction, state.latent, level)
         if not Reading(finite=latent.isfinite().all()).take()["finite"]:
-            return self._step(number, self._good, diverged=True)
-        self._handles, self._left = facts["handles"], facts["left"]
-        return self._step(number, _State(latent, state.text, level + 1), **more)
-
-    def _step(self, number: int, state: _State, **more: Any) -> Step:
-        left, reference = tuple(self._left.tolist()), self._reference[state.level]
-        return Step(
-            number, self._handles, left, state.latent, state.text, level=state.level, reference=reference, **more
-        )
+            return self.step(number, self.good, diverged=True)
+        self.handles, self.left = facts["handles"], facts["left"]
+        return self.step(number, _State(latent, state.text, level + 1), **more)
 
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:
@@ -151,9 +121,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     restarts = settings.gradients in ("official", "repository")
     handles, latent = problem.places(problem.begun), problem.begin
     unmoved = torch.zeros((), dtype=torch.int64, device=latent.device)
-    told, ahead = _Told(problem, reference), runs_ahead(latent.device)
-    queue: Late[_Iteration] = Late(ahead)
-    number = 0
+    told, number = _Told(problem, reference), 0
 
     for level in range(levels):
         if restarts and level:
@@ -181,10 +149,10 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
             background = problem.weighted_background(previous, reference[level + 1])
             loss = motion if background is None else motion + background
             reading = Reading(handles=handles, left=left, active=active.sum(), unmoved=unmoved, loss=loss)
-            iteration = _Iteration(number, reading, before=state)
+            iteration = Iteration(number, reading, before=state)
             if over:
                 break
-            if not ahead and (end := told.end(iteration)):  # where nothing is queued, nothing is done in vain
+            if end := told.at_once(iteration):
                 yield end
                 return
             x_gradient, text_gradient, usable = gradients(motion, background, x.leaf, text.leaf, active.sum())
@@ -198,23 +166,17 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
                 unmoved = torch.where((found == handles).all(), unmoved + 1, 0)
                 handles = found
             del features, previous, motion, background, loss  # the graph, before anybody else has a turn
-            for due in queue.put(iteration):
-                if ahead and (end := told.end(due)):
-                    yield end
-                    return
-                yield told.update(due)
+            if (yield from told.put(iteration)):
+                return
         if over or level == levels - 1:
             break
         with torch.no_grad():
             prediction = problem.model.predict(x.leaf, problem.times.timesteps[level], text.leaf)
             latent = problem.denoised(prediction, x.leaf, level).detach()
 
-    for due in queue.rest():
-        if end := told.end(due):
-            yield end
-            return
-        yield told.update(due)
-    if over and (end := told.end(iteration, over=True)):
+    if (yield from told.rest()):
+        return
+    if over and (end := told.end(iteration)):
         yield end
         return
     # The published loop never tracks its last update; one more look tells where the points ended.
