@@ -31,6 +31,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from bootstrap import interval
 from dragtext import sdk
 from dragtext.sdk.evaluation.movement import measure
 from dragtext.sdk.evaluation.suited import loop_settings
@@ -43,7 +44,6 @@ LOOP: dict[str, Any] = {"drag_levels": 4, "tracks_per_level": 2}
 FIRST = 200  # numbers of tasks before this one are those of benchmarks/toybox.py
 WRONG, MISPAINTED = 3.0, 4  # pixels
 _BEHIND = ("cat", "fish", "house", "car")  # whose movable parts are drawn before the body
-_DRAWN = 2000  # of a bootstrap
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
             continue
         remains = {arm: _column(table, numbers, "remains") for arm, table in zip(ARMS, tables)}
         for arm, table in zip(ARMS, tables):
-            less = "" if arm == "warp" else interval(remains[arm] - remains["warp"])
-            text = interval(remains[arm] - remains[arm[: -len(", text")]]) if "text" in arm else ""
+            less = "" if arm == "warp" else interval(remains[arm] - remains["warp"], "+.3f")
+            text = interval(remains[arm] - remains[arm[: -len(", text")]], "+.3f") if "text" in arm else ""
             way, seconds = (float(_column(table, numbers, name).mean()) for name in ("way", "seconds"))
             kept = f"{remains[arm].mean():.2f} | {less} | {text} | {way:.2f} | {seconds:.1f}"
             yield f"| {kind} ({len(numbers)}) | {arm} | {kept} |"
@@ -156,13 +156,6 @@ def _table(lines: Sequence[dict[str, Any]], kind: str, arm: str) -> dict[int, di
 
 def _column(table: dict[int, dict[str, Any]], numbers: Sequence[int], name: str) -> np.ndarray:
     return np.array([table[number][name] for number in numbers], float)
-
-
-def interval(differences: np.ndarray) -> str:
-    """Mean and a bootstrap's 95 % interval of it."""
-    drawn = np.random.default_rng(0).choice(differences, (_DRAWN, len(differences))).mean(1)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from bootstrap import interval
 from dragtext import sdk
 from dragtext.sdk.evaluation.drawing import draw_scene, toy_mask
 from dragtext.sdk.evaluation.movement import Movement, measure
@@ -146,13 +147,6 @@ def summary(kind: str, moved: Sequence[Movement]) -> dict[str, float]:
     elif kind == "part":
         facts = {"way": mean(lambda one: one.part_fraction), **facts}
     return facts
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean and a bootstrap's 95 % interval of it."""
-    drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def compare(model: DiffusionModel, kinds: Sequence[str], count: int) -> dict[str, Any]:
