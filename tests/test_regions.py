@@ -48,6 +48,12 @@ def test_equal_pictures_give_equal_regions():
     assert np.array_equal(find_region(task.image, handles, task.mask > 0), first)
 
 
+def test_a_picture_that_is_all_around_its_handle_has_no_surroundings():
+    small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    assert find_region(small, [(8, 8)]) is None
+    assert choose_regions(small, make_drags([((8, 8), (12, 8))]), None).source == "handles"
+
+
 def test_nothing_is_found_where_nothing_stands_out():
     flat = np.full((128, 128, 3), 90, np.uint8)
     mask = np.zeros((128, 128), bool)

@@ -168,6 +168,20 @@ def test_what_is_pushed_into_its_body_goes_behind_it():
     assert not red[:104].any()
 
 
+def test_what_is_carried_out_of_the_picture_leaves_its_gap_and_no_region_leaves_all():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    region = np.zeros((64, 64), bool)
+    region[2:12, 2:12] = True
+    drags = make_drags([((50, 50), (5, 5))])
+    start = warp_picture(picture, [(region, drags)])
+    assert not start.place.any()
+    assert start.revealed[region].all()
+    nothing = warp_picture(picture, [(np.zeros((64, 64), bool), drags)])
+    assert np.array_equal(nothing.picture, picture)
+    assert not nothing.place.any()
+    assert not nothing.revealed.any()
+
+
 def test_a_neck_that_is_stretched_is_painted_anew():
     """Between the body's edge and the part that has gone up whole, outlines would become streaks."""
     picture, region = chimney(256)

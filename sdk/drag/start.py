@@ -66,15 +66,13 @@ def warp_picture(picture: np.ndarray, moves: Sequence[tuple[np.ndarray, Sequence
         targets = np.array([drag.target for drag in drags], np.float64)
         kind = transform_kind(handles, targets)
         kinds.append(kind)
-        (top, left, bottom, right), here, share, thin = _landed(picture, region, root, handles, targets, kind)
-        if bottom > top:
-            box = result[top:bottom, left:right]
-            mixed = box + share[..., None] * (here - box.astype(np.float32))
+        if landed := _landed(picture, region, root, handles, targets, kind):
+            box, covered = result[landed.where], place[landed.where]
+            mixed = box + landed.share[..., None] * (landed.pixels - box.astype(np.float32))
             # Rounded, so that what is not touched keeps its bytes.
             np.copyto(box, np.clip(np.rint(mixed), 0, 255), casting="unsafe")
-            covered = place[top:bottom, left:right]
-            np.maximum(covered, share, out=covered)
-            stretched[top:bottom, left:right] |= thin & (share > 0.5)
+            np.maximum(covered, landed.share, out=covered)
+            stretched[landed.where] |= landed.stretched & (landed.share > 0.5)
     revealed = (grown(union, CARRIED) & (place < 0.5)) | stretched
     return Start(result, union, place, revealed, tuple(kinds))
 
@@ -136,6 +134,18 @@ def fill_hole(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return result
 
 
+@dataclass(frozen=True)
+class _Landed:
+    """A moved region. where: the box of the picture that holds it. The rest is of the box's size (h, w): pixels
+    (h, w, 3) float32 RGB; share: float32, how much of them is the region's; stretched: bool, where they show streaks.
+    """
+
+    where: tuple[slice, slice]
+    pixels: np.ndarray
+    share: np.ndarray
+    stretched: np.ndarray
+
+
 def _landed(
     picture: np.ndarray,
     region: np.ndarray,
@@ -143,14 +153,13 @@ def _landed(
     handles: np.ndarray,
     targets: np.ndarray,
     kind: Kind,
-) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray, np.ndarray]:
-    """The box (top, left, bottom, right) where a region lands; its (h, w, 3) float32 pixels there, (h, w) share, and
-    (h, w) bool, where they are stretched so far that they show streaks."""
+) -> _Landed | None:
+    """The region where its drags carry it; None where nothing of it is left in the picture."""
     carried = grown(region, CARRIED)
     box = _landing(carried, handles, targets, kind, with_origin=root is not None)
     top, left, bottom, right = box
     if bottom <= top or right <= left:
-        return (0, 0, 0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), np.zeros((0, 0), bool)
+        return None
     if root is None:
         places, seen = fetch_map(box, handles, targets, kind), None
     else:
@@ -159,7 +168,8 @@ def _landed(
     pixels = cv2.remap(picture, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.remap(carried.astype(np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     share = share if seen is None else share * seen
-    return box, pixels.astype(np.float32), cv2.GaussianBlur(share, (0, 0), SOFT), _stretched(places)
+    share = cv2.GaussianBlur(share, (0, 0), SOFT)
+    return _Landed((slice(top, bottom), slice(left, right)), pixels.astype(np.float32), share, _stretched(places))
 
 
 def _stretched(places: np.ndarray) -> np.ndarray:

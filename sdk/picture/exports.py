@@ -7,6 +7,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,8 +31,8 @@ def dragbench(picture: np.ndarray, request: Request, name: str) -> bytes:
     # numpy 2 names functions in a module that numpy 1, which the published code needs, does not have.
     data = pickle.dumps(content, PROTOCOL).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
     files = {
-        "original_image.png": _png(picture),
-        "user_drag.png": _png(draw_instruction(picture, request.drags, mask)),
+        "original_image.png": _encoded(picture),
+        "user_drag.png": _encoded(draw_instruction(picture, request.drags, mask)),
         "meta_data.pkl": data,
     }
     return _zip({f"dragtext/{name}/{file}": content for file, content in files.items()})
@@ -39,11 +40,9 @@ def dragbench(picture: np.ndarray, request: Request, name: str) -> bytes:
 
 def drag100(picture: np.ndarray, request: Request, name: str) -> bytes:
     """A zip with `NAME/` as Drag100 has it: original.jpg, mask.png and points.json. Arguments as for `dragbench`."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=95)
     files = {
-        "original.jpg": buffer.getvalue(),
-        "mask.png": _png(_mask(request, picture.shape[:2])),
+        "original.jpg": _encoded(picture, "JPEG", quality=95),
+        "mask.png": _encoded(_mask(request, picture.shape[:2])),
         "points.json": json.dumps({"points": _flat(request.drags)}).encode(),
     }
     return _zip({f"{name}/{file}": content for file, content in files.items()})
@@ -69,9 +68,9 @@ def _plain(point: Point) -> list[float]:
     return [int(side) if side == int(side) else side for side in point]
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _encoded(picture: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

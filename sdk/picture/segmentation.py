@@ -60,16 +60,17 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     if _MOSTLY <= plain < _PLAIN:
         labels[_unlike(small, standing, ~inside) & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
     labels[~inside] = cv2.GC_BGD
-    if not np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() or not np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
-        return None
     found, least = _grab(small, labels), _LEAST
+    if found is None:
+        return None
+    under = tuple(np.array(points, np.intp).reshape(-1, 2).T[::-1])
     if plain >= _PLAIN:
-        found = _touched(_solid(found | standing), points)
+        found = _touched(_solid(found | standing), under)
     else:  # the mask's border cuts a part off its body
         whole = _solid(found)
-        found = _touched(_without_bridges(whole), points)
+        found = _touched(_without_bridges(whole), under)
         if found.sum() < _LEAST and plain >= _MOSTLY:
-            found = _touched(whole & standing, points)  # a chimney that hardly looks over its roof
+            found = _touched(whole & standing, under)  # a chimney that hardly looks over its roof
             least = _SMALL
     if found.sum() < least or found.sum() > _MOST * inside.sum():
         return None
@@ -117,15 +118,15 @@ def pick_region(
     sure, never = painted(plus), painted(minus)
     labels[at(SURE) | sure] = cv2.GC_FGD
     labels[never] = cv2.GC_BGD
-    if not np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any() or not np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
-        return None
     found = _grab(small, labels)
+    if found is None:
+        return None
     if box is not None:
         standing, plain = _standing_out(small, room)
         found |= standing & (plain >= _PLAIN)
     found = (_solid(found) | sure) & ~never
     pointed = (at(SURE) & ~never) | sure
-    wanted = _joined(found, pointed)
+    wanted = _touched(found, pointed)
     found = wanted if box is None else wanted | _largest(found)
     if found.sum() < _LEAST or found.sum() > _MOST * found.size:
         return None
@@ -154,11 +155,18 @@ def mask_around(region: np.ndarray, drags: Sequence[Drag]) -> np.ndarray:
     return cv2.resize(swept, (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _grab(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _grab(picture: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """What is foreground by GrabCut, which changes the labels; None where they leave nothing to find, or only that."""
+    if not 0 < _foreground(labels).sum() < labels.size:
+        return None
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # its colour models begin at random: equal pictures must give equal regions
     nowhere = (0, 0, 0, 0)  # a rectangle, which only another mode would read
     cv2.grabCut(picture, labels, nowhere, background, foreground, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return _foreground(labels)
+
+
+def _foreground(labels: np.ndarray) -> np.ndarray:
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
@@ -199,10 +207,10 @@ def _without_bridges(region: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, brush) > 0
 
 
-def _joined(region: np.ndarray, touched: np.ndarray) -> np.ndarray:
-    """The connected pieces that hold some of `touched`."""
+def _touched(region: np.ndarray, where: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
+    """The connected pieces that hold some of `where`, (H, W) bool or (rows, columns)."""
     _, labels = cv2.connectedComponents(region.astype(np.uint8))
-    return np.isin(labels, list(set(np.unique(labels[touched]).tolist()) - {0}))
+    return np.isin(labels, np.setdiff1d(labels[where], [0]))
 
 
 def _largest(region: np.ndarray) -> np.ndarray:
@@ -243,13 +251,6 @@ def _enlarge(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if region.shape == size:
         return region
     return cv2.resize(region.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
-
-
-def _touched(region: np.ndarray, points: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The connected pieces that a handle lies on."""
-    _, labels = cv2.connectedComponents(region.astype(np.uint8))
-    wanted = {int(labels[y, x]) for x, y in points} - {0}
-    return np.isin(labels, list(wanted))
 
 
 def _shrink(picture: np.ndarray, scale: float) -> np.ndarray:
