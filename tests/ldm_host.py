@@ -16,8 +16,6 @@ from dragtext.sdk.model.export import describe, to_original_layout
 from safetensors.torch import save_file
 from torch import nn
 
-PROMPT_STEPS: list[tuple[list[str], int]] = []
-
 
 class LatentDiffusion(nn.Module):
     """ldm's U-Net, encoder, decoder and posterior with what else A1111 reads from `shared.sd_model`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +13,11 @@ import torch
 from dragtext.extension.hosts.a1111 import A1111
 from dragtext.extension.hosts.detect import UnsupportedHostError, detect
 from dragtext.extension.hosts.forge import Forge
+from dragtext.extension.presets import Presets
 from dragtext.extension.queue import ClosedError, Jobs
 from dragtext.sdk.editor import Editor
 from dragtext.sdk.errors import InputError, ModelError
+from dragtext.sdk.model.recommended import recommended_file
 from dragtext.sdk.model.taps import features_only
 from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import make_settings
@@ -460,6 +464,37 @@ def test_accounts_are_read_from_the_hosts_flags(a1111, tmp_path):
     accounts = a1111.accounts()
     assert accounts.page == {"me": "a:b", "you": "c", "third": "e"}
     assert accounts.api == {"script": "d"}
+
+
+def test_a_checkpoints_own_settings_are_read_beside_its_file_without_loading_one(host, monkeypatch):
+    monkeypatch.delattr(host.log.shared, "sd_model")  # in the hosts, asking for it loads one
+    assert host.recommended() == {}
+    suited = {"default": {"method": "warp"}, "rotate": {"strength": 0.8}}
+    beside = recommended_file(Path(host.log.model_data.sd_model.filename))
+    beside.write_text(json.dumps({"settings": suited}))
+    assert host.recommended() == suited
+    beside.write_text("{")
+    with pytest.raises(ModelError, match="correct or remove it"):
+        host.recommended()
+    host.log.model_data.sd_model = None
+    assert host.recommended() == {}
+
+
+def test_a1111s_checkpoint_is_known_by_its_entry_in_the_list(a1111):
+    del a1111.whole.filename  # which only Forge's engine has
+    recommended_file(Path(a1111.whole.sd_checkpoint_info.filename)).write_text(
+        '{"settings": {"default": {"lr": 0.03}}}'
+    )
+    assert a1111.recommended() == {"default": {"lr": 0.03}}
+
+
+def test_presets_and_cache_lie_where_the_host_keeps_its_files(host, tmp_path):
+    assert host.config_folder == tmp_path / "dragtext"
+    assert host.cache_folder == tmp_path / "cache" / "dragtext"
+    presets = Presets(host.config_folder)
+    presets.put("mine", {"steps": 5})
+    assert presets.path.parent == host.config_folder
+    assert Presets(host.config_folder).all() == {"mine": {"steps": 5}}
 
 
 @pytest.mark.parametrize("tiles", [1, 2])
