@@ -16,6 +16,7 @@ from .editing import V_KEY
 from .infotext import Reading, read_infotext, read_request, read_v
 from .job import EditJob
 from .limits import MAX_INFOTEXT, MAX_PROMPT, check_request, sentence
+from .originals import ITSELF, ORIGINAL_KEY
 from .pictures import DECODING, Picture
 
 EXIF, USER_COMMENT = 0x8769, 0x9286  # where hosts put the infotext of a JPEG or WebP
@@ -25,10 +26,11 @@ PARAMETERS = re.compile(r"^(?:Negative prompt:|Steps: \d+)", re.M)
 
 @dataclass(frozen=True)
 class Carried:
-    """request: None where there is none; v: the point that is shown, (of the image, of the text); note: what of it
-    could not be used."""
+    """request: None where there is none; original: id of the picture that it was made for, or ITSELF; v: the point that
+    is shown, (of the image, of the text); note: what of it could not be used."""
 
     request: Request | None = None
+    original: str = ""
     prompt: str = ""
     v: tuple[float, float] | None = None
     note: str = ""
@@ -57,7 +59,16 @@ def carried_by(text: Mapping[str, str], size: tuple[int, int], known: Callable[[
             note = note or "The mask is not in this picture's infotext; paint it again."
     except DragTextError as error:
         return Carried(prompt=_prompt_of(text.get("parameters", "")), note=sentence(error))
-    return Carried(request, request.prompt, reading.v, note)
+    return Carried(request, _original(text, reading, known), request.prompt, reading.v, note)
+
+
+def _original(text: Mapping[str, str], reading: Reading, known: Callable[[str], EditJob | None]) -> str:
+    """The id of the picture that the request was made for, as far as a picture's texts tell."""
+    edit = known(reading.edit) if reading.edit else None
+    if edit is not None and edit.picture is not None:
+        return edit.picture.id
+    named = text.get(ORIGINAL_KEY, "")
+    return named if named == ITSELF or re.fullmatch("[0-9a-f]{40}", named) else ""
 
 
 def usable(request: Request, size: tuple[int, int]) -> tuple[Request, str]:

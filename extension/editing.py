@@ -23,6 +23,7 @@ from .infotext import write_infotext
 from .job import EditJob, Job, RenderJob
 from .limits import sentence
 from .options import number
+from .originals import ORIGINAL_KEY, keep_original
 from .pictures import DECODING, jpeg_of, small
 from .strips import StripJob
 
@@ -94,6 +95,7 @@ class Editing:
             job.fingerprint = model.fingerprint
             if not job.quick and job.picture is not None:
                 self.experience.learn(job.picture, result, model.native_resolution, job.estimate.worked)
+                keep_original(job.picture)
         job.infotext = write_infotext(result, job.id)
         job.result = replace(result, rendering=result.rendering.with_model(None))
         # Once in memory; the settings as they were asked for, without those of the model.
@@ -201,8 +203,10 @@ class Editing:
 
 
 def records_of(job: Job) -> dict[str, str]:
-    """What a PNG of a finished job carries besides the infotext: the request, and the point that it shows."""
+    """What a PNG of a finished job carries besides the infotext: the request, its picture's id, the point it shows."""
     records = {METADATA_KEY: _result_of(job).request.to_json()}
+    if job.origin.picture is not None:
+        records[ORIGINAL_KEY] = job.origin.picture.id
     if isinstance(job, RenderJob):
         records[V_KEY] = f"{job.at[0]:.6g}/{job.at[1]:.6g}"
     return records

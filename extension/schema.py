@@ -95,6 +95,11 @@ def picture_schema() -> dict[str, Any]:
     properties = {
         **{name: {"type": kind} for name, kind in PICTURE_FIELDS},
         "request": {"type": ["object", "null"], "description": "of the edit that made it, where the file carries it"},
+        "original": {
+            "type": ["object", "null"],
+            "properties": {name: {"type": kind} for name, kind in PICTURE_FIELDS},
+            "description": "the picture that this request is for, where it is another one and still kept",
+        },
         "v": {"type": ["array", "null"], "items": {"type": "number"}, "description": "the point of that edit's way"},
         "prompt": {"type": "string", "description": "of that request, or of a host's infotext"},
         "note": {"type": "string", "description": "what there is to say about reading it"},

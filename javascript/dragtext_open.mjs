@@ -10,7 +10,10 @@ const REQUESTS = [".json", ".pkl", ".pickle"]; // files with a request and no pi
 
 /** Opens pictures on the canvas. One at a time: a newer one wins. */
 export class Opener {
-  /** fill({prompt, settings}): into the form; opened(picture, image): it is on the canvas now. */
+  /**
+   * tell(text, bad, offer): the line of the page, with a button where there is an offer ({text, act}); fill({prompt,
+   * settings}): into the form; opened(picture, image): it is on the canvas now.
+   */
   constructor({ say, stage, tell, fill, opened }) {
     Object.assign(this, { say, stage, tell, fill, opened, turn: 0 });
     this.picture = null;
@@ -56,15 +59,20 @@ export class Opener {
     }
   }
 
-  /** A picture file. keep: what the form says stays, and what the file carries is left aside (a result dragged on). */
+  /**
+   * A picture file; one of a result brings the picture back that it was made from, where the server still has it.
+   * keep: what the form says stays, and what the file carries is left aside (a result dragged on).
+   */
   async file(blob, name, { keep = false } = {}) {
     const mine = ++this.turn;
     this.tell(this.say("opening"));
     const told = await upload(blob);
-    const picture = { id: told.id, width: told.width, height: told.height, name: name || "" };
-    const image = await pictureOf(`pictures/${told.id}/view?side=${SIDE}`);
-    if (mine !== this.turn) return;
     const request = keep ? null : told.request;
+    const original = request && told.original && told.original.id !== told.id;
+    const { id, width, height } = original ? told.original : told;
+    const picture = { id, width, height, name: name || "" };
+    const image = await pictureOf(`pictures/${id}/view?side=${SIDE}`);
+    if (mine !== this.turn) return;
     const doc = request ? await asDocument(request, picture) : null;
     if (mine !== this.turn) return;
     const first = !this.picture;
@@ -72,7 +80,12 @@ export class Opener {
     if (request) await this.fill({ prompt: request.prompt ?? "", settings: request.settings ?? {} });
     // What was said of another picture does not fit; what was written before there was any does.
     else if (!keep && (told.prompt || !first)) await this.fill({ prompt: told.prompt ?? "" });
-    this.tell(request ? this.say("restored", { drags: doc.drags.length }) : told.note || this.say("opened"));
+    if (!request) return this.tell(told.note || this.say("opened"));
+    const restored = this.say("restored", { drags: doc.drags.length });
+    const lying = original ? this.say("restored_original") : told.original ? "" : this.say("restored_result");
+    const whole = [restored, lying, told.note].filter(Boolean).join(" ");
+    const instead = { text: this.say("open_result"), act: () => this.attempt(() => this.file(blob, name, { keep: true })) };
+    return this.tell(whole, false, original ? instead : null);
   }
 
   /** Drags, layers and settings from a file without a picture, onto the picture that is there. */

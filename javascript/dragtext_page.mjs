@@ -34,7 +34,7 @@ class Page {
   async begin() {
     while (!find("stage") || !find("settings") || !find("given")) await pause(100);
     const { say } = this;
-    const tell = (text, bad) => this.tell(text, bad);
+    const tell = (...told) => this.tell(...told);
     const places = ["run", "results"].map((name) => make("div", { id: `dragtext_${name}` }));
     find("outcome").append(...places);
     this.form = new Form({ say, language: this.language, tell, picture: () => this.opener?.picture?.id ?? "" });
@@ -100,10 +100,12 @@ class Page {
     return fillExamples(root, { say: this.say, open: (name) => this.opener.example(name) });
   }
 
-  tell(text, bad = false) {
+  /** The line of the page. offer: {text, act} of a button at its end. */
+  tell(text, bad = false, offer = null) {
     const line = find("status")?.querySelector("p");
     if (!line) return;
     line.textContent = text;
+    if (offer) line.append(" ", make("button", { type: "button", text: offer.text, onclick: offer.act }));
     line.classList.toggle("dragtext_bad", bad);
   }
 

@@ -203,7 +203,8 @@ def test_rendering_at_another_point(jobs, host):
     # What is saved says which point it shows, in the text and beside the request.
     ((infotext, records, png),) = host.saved
     assert "DragText v: 0.5" in infotext
-    assert records == {"dragtext": job.result.request.to_json(), "dragtext_v": "0.5/0.5"}
+    request_as_json = job.result.request.to_json()
+    assert records == {"dragtext": request_as_json, "dragtext_original": job.picture.id, "dragtext_v": "0.5/0.5"}
     assert not png
     assert half.image.info["parameters"] == infotext
     assert finished(jobs.submit_render(half, 0.25)).edit is job  # a point of a point is one of the edit

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+from dragtext.sdk.model import cache
 from PIL import Image, PngImagePlugin
 
 from .helpers import encoded
@@ -68,6 +69,37 @@ def test_a_result_carries_its_whole_request(client):  # noqa: F811
     other = upload(client, buffer.getvalue())
     assert other["request"]["mask"] is None
     assert "same size" in other["note"]
+
+
+def test_a_result_brings_the_picture_back_that_it_was_made_from(client):  # noqa: F811
+    made = client.post(f"{ROOT}/edits", json=edit(), headers=PAGE).json()
+    file = client.get(f"{ROOT}/edits/{made['id']}/image", headers=PAGE).content
+    began = client.jobs.get(made["id"]).picture
+    told = {"id": began.id, "width": 80, "height": 64}
+    assert upload(client, file)["original"] == told
+    # Also to another page, and after a restart, from the disk.
+    client.jobs.pictures._kept.clear()
+    assert upload(client, file, OTHER)["original"] == told
+    assert client.get(f"{ROOT}/pictures/{began.id}/file", headers=OTHER).content == began.data
+    # Not onto a result that was made smaller since, and not once the cache is empty.
+    named = PngImagePlugin.PngInfo()
+    for name, text in Image.open(io.BytesIO(file)).text.items():
+        named.add_itxt(name, text)
+    buffer = io.BytesIO()
+    picture().resize((100, 80)).save(buffer, "PNG", pnginfo=named)
+    assert upload(client, buffer.getvalue())["original"] is None
+    client.jobs.pictures._kept.clear()
+    cache.clear()
+    assert upload(client, file)["original"] is None
+
+
+@pytest.mark.parametrize("named", ["itself", "", "0" * 40, "../../etc/passwd", "x" * 10_000])
+def test_a_picture_may_say_that_it_is_no_result(client, named):  # noqa: F811
+    found = upload(client, with_text(dragtext='{"drags": [[[20, 30], [50, 30]]]}', dragtext_original=named))
+    assert found["request"] is not None
+    assert found["original"] == (
+        {name: found[name] for name in ("id", "width", "height")} if named == "itself" else None
+    )
 
 
 def test_an_infotext_finds_the_mask_that_the_server_knows(client):  # noqa: F811

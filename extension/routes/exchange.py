@@ -15,6 +15,7 @@ from .. import schema, shapes
 from ..answers import refused
 from ..bodies import file_body, in_thread, masked_body
 from ..exchange import exported, request_in
+from ..originals import ITSELF, ORIGINAL_KEY
 from ..pictures import png_file
 from .base import Routes, file
 
@@ -80,7 +81,7 @@ def add_examples(routes: Routes) -> None:
             if found is None:
                 return None
             request = json.dumps(found.request.to_data(chosen=True))  # the settings are the model's
-            return png_file(Image.fromarray(found.picture), "", {METADATA_KEY: request})
+            return png_file(Image.fromarray(found.picture), "", {METADATA_KEY: request, ORIGINAL_KEY: ITSELF})
 
         data = await in_thread(drawn)
         if data is None:

@@ -12,7 +12,8 @@ from .. import schema
 from ..bodies import file_body, in_thread
 from ..carried import carried
 from ..job import EditJob
-from ..pictures import file_name, kind_of, view_of
+from ..originals import ITSELF, find_original
+from ..pictures import Picture, file_name, kind_of, view_of
 from ..queue import finished_edit
 from .base import Routes, file
 
@@ -35,7 +36,8 @@ def add_pictures(routes: Routes) -> None:
         status_code=201,
     )
     async def upload_picture(request: Request) -> Response:
-        """`request`: what the picture was made from, where it is a PNG of ours; `prompt`: of it, or of the host's."""
+        """`request`: what the picture was made from, where it is a PNG of ours; `original`: the picture that this
+        request is for, where it is still kept; `prompt`: of the request, or of the host's."""
         asker = routes.asker(request)
 
         def known(identifier: str) -> EditJob | None:
@@ -47,10 +49,12 @@ def add_pictures(routes: Routes) -> None:
         def read(data: bytes) -> dict[str, Any]:
             picture = pictures.add(data)
             found = carried(picture, known)
+            original = picture if found.original == ITSELF else find_original(found.original, pictures)
+            if original is not None and original.size != picture.size:
+                original = None  # the result was resized since
             return {
-                "id": picture.id,
-                "width": picture.size[1],
-                "height": picture.size[0],
+                **_facts(picture),
+                "original": original and _facts(original),
                 "request": found.request and found.request.to_data(chosen=True),
                 "v": found.v and list(found.v),
                 "prompt": found.prompt,
@@ -84,3 +88,7 @@ def add_pictures(routes: Routes) -> None:
         picture = pictures.get(picture_id)
         media, _ = await in_thread(kind_of, picture.data)
         return file(picture.data, media, await in_thread(file_name, picture))
+
+
+def _facts(picture: Picture) -> dict[str, Any]:
+    return {"id": picture.id, "width": picture.size[1], "height": picture.size[0]}

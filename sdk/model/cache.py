@@ -98,10 +98,16 @@ def load_tensors(key: str) -> dict[str, Tensor] | None:
         with suppress(OSError):
             path.unlink()
         return None
-    # Recently used entries are the last to be pruned. Refused for somebody else's file, which is as good.
-    with suppress(OSError):
-        os.utime(path)
+    touch(key)
     return tensors
+
+
+def touch(key: str) -> bool:
+    """Count an entry as used now, so that it is among the last to be pruned; False where there is none."""
+    path = _path(key)
+    with suppress(OSError):  # somebody else's file, which is as good
+        os.utime(path)
+    return path.exists()
 
 
 def save_tensors(key: str, tensors: dict[str, Tensor]) -> None:

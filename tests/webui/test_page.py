@@ -227,13 +227,19 @@ def test_a_png_brings_everything_back(client, visit, tmp_path):
     person.result()
     png = person.download(lambda: person.do("download"))
     infotext = person.infotext()
+    began = person.document()["picture"]["id"]
     other = visit()
     other.open(png)
-    other.says("Restored: 1 drags")
+    other.says("Restored: 1 drags.*They lie on the picture that they began from")
+    assert other.document()["picture"]["id"] == began
     assert np.allclose(other.document()["drags"], [PULL], atol=1)
     assert np.array_equal(other.layer("region"), region)
     assert other.value("prompt") == "a red circle"
     assert other.value("setting_steps") == str(QUICK["steps"])
+    other.page.get_by_role("button", name="Open the result instead").click()
+    other.page.wait_for_function("() => window.dragtext.stage().document.drags.length === 0", timeout=WAIT)
+    assert other.document()["picture"]["id"] != began
+    assert other.value("prompt") == "a red circle"
     # An infotext does, too, as far as it goes.
     third = visit()
     third.open(scene_file(tmp_path, 0))
