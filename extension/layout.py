@@ -42,6 +42,8 @@ def build(jobs: Jobs) -> gr.Blocks:
                 status = gr.HTML(status_html(Status("")), elem_id="dragtext_status")
                 gr.HTML('<div id="dragtext_expected"></div>')
                 prompt = gr.Textbox(label="What the picture shows", lines=2, elem_id="dragtext_prompt")
+                if jobs.host.describers:
+                    gr.HTML(f'<div id="dragtext_describe" data-ways="{" ".join(jobs.host.describers)}"></div>')
                 gr.HTML(_facts(settings))
                 fields = setting_fields(settings, beginning)
                 with gr.Accordion("The result's infotext", open=False, elem_id="dragtext_infotext_box"):

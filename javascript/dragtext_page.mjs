@@ -2,6 +2,7 @@
 // gradio calls `window.dragtext.NAME(values)` first; what it returns is what the server's action gets.
 
 import { Stage } from "./dragtext_canvas.mjs";
+import { addDescribers } from "./dragtext_describe.mjs";
 import { copy, find, make, pause, settled } from "./dragtext_dom.mjs";
 import { deserialise, hasWay, serialise } from "./dragtext_document.mjs";
 import { asDocument, pairs, uploaded, withLayersWritten } from "./dragtext_exchange.mjs";
@@ -85,6 +86,13 @@ class Page {
       },
     });
     this.addQuickSwitch();
+    addDescribers(find("describe"), {
+      say,
+      tell,
+      picture: () => this.opener.picture?.id ?? "",
+      prompt: () => find("prompt").querySelector("textarea").value,
+      put: (prompt) => this.form.fill({ prompt }),
+    });
     this.keep = settled((doc) => this.keepDocument(doc), 300);
     this.recommend = settled((doc) => this.form.recommend(hasWay(doc) ? pairs(doc) : null), 600);
     addEventListener("pagehide", () => this.keepDocument(stage.document));

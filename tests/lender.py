@@ -16,6 +16,7 @@ from PIL import Image
 
 class Lender(Host):
     name = "test"
+    describers = ("clip",)
 
     def __init__(self, model: Any, folder: Path) -> None:
         self.model, self.folder = model, folder
@@ -29,6 +30,7 @@ class Lender(Host):
         self.hold = threading.Event()  # edits wait in their turn until it is set
         self.hold.set()
         self.lock = threading.Lock()
+        self.on_describe: Callable[[Image.Image], str] = lambda picture: f"a picture of\n{picture.width} pixels"
         self.on_show: Callable[[Notice], None] = lambda _notice: None
 
     @contextmanager
@@ -70,6 +72,11 @@ class Lender(Host):
         path = self.folder / "saved.png"
         picture.save(path)
         return path
+
+    def describe(self, picture: Image.Image, way: str) -> str:
+        assert self.lock.locked()  # in its turn
+        self.events.append(f"describe {way}")
+        return self.on_describe(picture)
 
     def option(self, name: str) -> Any:
         return self.options.get(name, BY_NAME[name].default)

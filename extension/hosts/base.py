@@ -42,11 +42,13 @@ class Notice:
 class Host(ABC):
     """A program with a loaded Stable Diffusion model. Methods may be called from any thread unless they say otherwise.
 
-    name: of the program, for `health` and bug reports. has_public_api: it was started with its HTTP API on.
+    name: of the program, for `health` and bug reports. has_public_api: it was started with its HTTP API on. describers:
+    the ways in which `describe` can be asked; the page has a text for each.
     """
 
     name: str
     has_public_api: bool = True
+    describers: tuple[str, ...] = ()
 
     @abstractmethod
     def turn(self, job: str) -> AbstractContextManager[None]:
@@ -97,6 +99,13 @@ class Host(ABC):
     @abstractmethod
     def accounts(self) -> Accounts:
         """Who may use the API."""
+
+    def describe(self, picture: Image.Image, way: str) -> str:
+        """What a picture (RGB) shows, for a prompt. way: one of `describers`. Inside a `turn` and `call` only.
+
+        Raises ModelError where the program has no model for that.
+        """
+        raise NotImplementedError
 
     def recommended(self) -> Recommended:
         """The settings that come with the checkpoint that is loaded; empty where none is, or it brings none."""

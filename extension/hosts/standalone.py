@@ -9,8 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from ...sdk.errors import ModelError
+from ...sdk.evaluation.recognise import recognise
 from ...sdk.model.base import DiffusionModel
 from ...sdk.model.load import load_model, recommended_of
 from ...sdk.model.recommended import Recommended
@@ -40,6 +43,7 @@ class Standalone(Host):
         vae: str | None = None,
     ) -> None:
         self.has_public_api = has_public_api
+        self.describers = () if model else ("toys",)  # the embedded model's world is known
         self._source, self._device, self._dtype, self._vae = model, device, dtype, vae
         self._output = output
         self._accounts = accounts or Accounts({}, {})
@@ -58,6 +62,12 @@ class Standalone(Host):
             self._model = load_model(self._source, device=self._device, dtype=self._dtype, vae=self._vae)
         with gradients_allowed():
             yield self._model
+
+    def describe(self, picture: Image.Image, way: str) -> str:
+        seen = recognise(np.array(picture))
+        if seen is None:
+            raise ModelError("No toy was recognised; the embedded model knows nothing else.")
+        return " ".join(seen)
 
     def recommended(self) -> Recommended:
         if self._model is not None:

@@ -26,6 +26,7 @@ class WebUI(Host):
     """Subclasses lend the model; the rest is here. The host's modules are imported when they are needed, never before
     the host has finished its own start."""
 
+    describers = ("clip", "deepbooru")
     _lent: Any = None  # the host's model, while an edit works on it
 
     @contextmanager
@@ -132,6 +133,26 @@ class WebUI(Host):
             lines = Path(path).read_text(encoding="utf8").splitlines()
             page |= _accounts(",".join(line.strip() for line in lines if line.strip()))
         return Accounts(page, _accounts(getattr(options, "api_auth", None)))
+
+    def describe(self, picture: Image.Image, way: str) -> str:
+        reason: object = "its log says why"
+        try:
+            if way == "clip":
+                from modules import shared
+
+                text = shared.interrogator.interrogate(picture)
+                if "<error>" not in text:  # which it appends instead of raising
+                    return text
+            else:
+                from modules import deepbooru
+
+                return deepbooru.model.tag(picture)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"The WebUI could not describe the picture ({reason}); it loads a model for that at the first use, over "
+            "the network."
+        )
 
     def recommended(self) -> Recommended:
         from modules.sd_models import model_data

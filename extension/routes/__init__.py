@@ -12,6 +12,7 @@ from typing import Any
 from ..queue import Jobs
 from .afterwards import add_afterwards
 from .base import API, PAGE, Routes
+from .describing import add_describing
 from .edits import add_edits
 from .exchange import add_examples, add_exchange
 from .facts import add_facts, add_scripts
@@ -23,7 +24,7 @@ from .settings import add_expectation, add_presets
 __all__ = ["API", "PAGE", "add_routes"]
 
 PARTS = (add_edits, add_following, add_afterwards, add_pictures, add_looking, add_exchange, add_facts)
-PAGES_OWN = (add_examples, add_presets, add_expectation, add_scripts)
+PAGES_OWN = (add_examples, add_describing, add_presets, add_expectation, add_scripts)
 
 
 def add_routes(app: Any, jobs: Jobs) -> None:

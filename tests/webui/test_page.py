@@ -254,6 +254,18 @@ def test_a_png_brings_everything_back(client, visit, tmp_path):
     assert third.value("prompt") == ""
 
 
+def test_the_picture_is_described(person):
+    person.page.locator('#dragtext_stage [data-example="duck"]').click()
+    person.has_picture()
+    person.fill("prompt", "mine")
+    person.page.locator("#dragtext_describe button").click()
+    person.says("This is what is seen in it")
+    assert "duck" in person.value("prompt")
+    person.shot("described")
+    person.page.get_by_role("button", name="Back to what stood there").click()
+    assert person.value("prompt") == "mine"
+
+
 def test_exports_and_imports(client, person, tmp_path):
     person.open_scene(tmp_path)
     person.pull(*PULL)
