@@ -28,11 +28,13 @@ def find_original(identifier: str, pictures: Pictures) -> Picture | None:
         return pictures.get(identifier)
     except UnknownPictureError:
         stored = cache.load_tensors(cache.make_key("original", identifier))
+    if stored is None:
+        return None
     try:
-        picture = stored and read_picture(stored["file"].numpy().tobytes())
+        picture = read_picture(stored["file"].numpy().tobytes())
     except (InputError, KeyError):  # a file of another version, or one that somebody changed
         return None
-    if not picture or picture.id != identifier:
+    if picture.id != identifier:
         return None
     pictures.keep(picture)
     return picture
