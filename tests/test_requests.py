@@ -16,6 +16,7 @@ from dragtext.sdk.picture.masks import load_mask
 from dragtext.sdk.picture.pickles import read_pickle
 from dragtext.sdk.picture.requests import read_request
 from dragtext.sdk.request import Request, make_drags
+from dragtext.sdk.settings import as_dict, make_settings, setting_names, with_recommended
 from PIL import Image
 
 FLAT = [[42, 64], [70, 64], [10, 12], [20, 30]]
@@ -225,3 +226,19 @@ def test_our_own_json_is_read_as_it_was_written(tmp_path):
     request = Request(DRAGS, "a cat", "mask.png")
     again = read_request(write(tmp_path / "request.json", request.to_json()))
     assert again == replace(request, mask=str(tmp_path / "mask.png"))
+
+
+def test_as_data_a_request_holds_all_settings_or_only_those_that_somebody_chose():
+    asked = Request(make_drags([((1, 2), (3, 4))]), "a cat", settings=make_settings({"steps": 5, "lr": None}))
+    whole, chosen = asked.to_data(), asked.to_data(chosen=True)
+    assert set(whole["settings"]) == set(setting_names())
+    assert chosen["settings"] == {"steps": 5}
+    assert {**whole, "settings": {}} == {**chosen, "settings": {}}
+    for data in (whole, chosen):
+        again = Request.from_data(json.loads(json.dumps(data)))
+        assert (again.drags, again.prompt, as_dict(again.settings)) == (asked.drags, "a cat", as_dict(asked.settings))
+    # Only then does what a model recommends, or another default, still count.
+    suited = {"seed": 7, "steps": 9}
+    for data, seed in ((whole, asked.settings.seed), (chosen, 7)):
+        settings, _ = with_recommended(Request.from_data(data).settings, suited)
+        assert (settings.steps, settings.seed) == (5, seed)
