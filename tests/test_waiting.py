@@ -15,7 +15,7 @@ from dragtext.sdk.model import identity
 from dragtext.sdk.model.transfer import Late, Reading
 from dragtext.sdk.settings import make_settings
 
-from .test_methods import make_problem
+from .problems import make_problem
 from .tiny import tiny_model
 from .waiting import watching
 
