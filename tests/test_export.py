@@ -115,6 +115,14 @@ def test_an_exported_model_gives_the_same_numbers_wherever_it_is_moved(embedded,
     assert torch.allclose(model.decode(latent), embedded.decode(latent), atol=0.02)
 
 
+def test_what_hosts_draw_from_an_exported_autoencoder_is_its_mean(exported):
+    vae = load_model(exported[0], device="cpu").vae
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        found = vae.encode(image).latent_dist
+    assert torch.allclose(found.sample(), found.mean, atol=1e-5)  # with a spread, img2img would begin with noise
+
+
 def test_words_that_clip_spells_in_pieces_keep_their_meaning_in_each(embedded, exported):
     token = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
     table = load_file(exported[0])[token].float()

@@ -27,6 +27,7 @@ from .widen import (
     UNET_WIDTH,
     clip_l,
     deeper_autoencoder,
+    narrowed_autoencoder,
     rescaled_autoencoder,
     unet_factor,
     wide_unet,
@@ -67,7 +68,8 @@ def export_checkpoint(
 
     Nothing in them names a place, so both can be moved together. The text encoder is written with the sizes and the
     vocabulary of CLIP ViT-L/14 and the latents with Stable Diffusion's scale, so that hosts use their own tokenizer and
-    settings; the numbers stay the model's. A word of the model that CLIP spells in two pieces has its meaning in both.
+    settings; the numbers stay the model's, but for the autoencoder's spread, which is left out. A word of the model that
+    CLIP spells in two pieces has its meaning in both.
     forge: also widen the U-Net to 320 channels and the autoencoder to its usual depth. Stock Forge, which knows models
     by their sizes, then reads the file; the U-Net takes (320 / width)^2 times the work.
 
@@ -87,7 +89,7 @@ def export_checkpoint(
     times = unet_factor(model.unet) if forge else 1
     heads = UNET_HEADS if forge else unet.attention_head_dim
     vae, vae_widths = widened_autoencoder(model.vae)
-    vae = rescaled_autoencoder(vae, model.latent_scale)
+    vae = narrowed_autoencoder(rescaled_autoencoder(vae, model.latent_scale))
     if forge:
         vae = deeper_autoencoder(vae, vae_widths, vae_config.layers_per_block)
     try:

@@ -20,6 +20,7 @@ from .checkpoint import LATENT_SCALE
 GROUPS = 32  # of every normalisation in the original code, where it is no parameter
 CLIP_L = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "intermediate_size": 3072}
 UNET_WIDTH, UNET_HEADS = 320, 8
+NO_SPREAD = -30.0  # logarithm of a variance; the least that the original code takes
 AUTOENCODER_WIDTHS, AUTOENCODER_LAYERS = [128, 256, 512, 512], 2
 State = dict[str, Tensor]
 
@@ -146,6 +147,19 @@ def rescaled_autoencoder(state: State, scale: float) -> State:
     bias[half:] += 2 * torch.tensor(factor).log()
     changed = {"quant_conv.weight": weight, "quant_conv.bias": bias}
     return state | changed | {"post_quant_conv.weight": state["post_quant_conv.weight"] / factor}
+
+
+def narrowed_autoencoder(state: State) -> State:
+    """The autoencoder without a spread about its means, which are what is read here; hosts sample from the spread.
+
+    That of Stable Diffusion is far too small to be seen. One that was trained on its means alone may have any, and
+    img2img would begin with noise.
+    """
+    weight, bias = state["quant_conv.weight"].clone(), state["quant_conv.bias"].clone()
+    half = len(bias) // 2
+    weight[half:] = 0
+    bias[half:] = NO_SPREAD
+    return state | {"quant_conv.weight": weight, "quant_conv.bias": bias}
 
 
 def deeper_autoencoder(state: State, widths: list[int], layers: int) -> State:

@@ -55,7 +55,7 @@ def page():
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en").new_page()
         faults = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("pageerror", lambda error: faults.append(error.stack or str(error)))
         page.goto(URL, timeout=WAIT)
         page.set_default_timeout(WAIT)
         page.wait_for_function("() => window.dragtext?.stage?.()?.canvas && window.dragtext_send")
