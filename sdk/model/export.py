@@ -68,8 +68,8 @@ def export_checkpoint(
 
     Nothing in them names a place, so both can be moved together. The text encoder is written with the sizes and the
     vocabulary of CLIP ViT-L/14 and the latents with Stable Diffusion's scale, so that hosts use their own tokenizer and
-    settings; the numbers stay the model's, but for the autoencoder's spread, which is left out. A word of the model that
-    CLIP spells in two pieces has its meaning in both.
+    settings; the numbers stay the model's, all but the autoencoder's spread, which is left out. A word of the model
+    that CLIP spells in two pieces has its meaning in both.
     forge: also widen the U-Net to 320 channels and the autoencoder to its usual depth. Stock Forge, which knows models
     by their sizes, then reads the file; the U-Net takes (320 / width)^2 times the work.
 

@@ -65,10 +65,9 @@ def page():
 
 
 def set_number(page, name: str, value: float) -> None:
+    """Without going into the box: one that is left makes A1111's own script fail (onCalcResolutionHires)."""
     box = page.locator(f"#{name} input[type=number]").first
-    box.fill(str(value), force=True)
-    box.dispatch_event("change")
-    box.blur()
+    box.evaluate("(box, value) => { box.value = value; updateInput(box); }", str(value))
 
 
 def generate(page, tab: str) -> Image.Image:
