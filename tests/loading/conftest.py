@@ -27,13 +27,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers folder, to be left as it is."""
     return write_diffusers_folder(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def weights() -> dict[str, torch.Tensor]:
     return single_file_weights()
 
@@ -54,7 +54,7 @@ def refusal(source: object, error: type[Exception] = ModelError, **options: obje
     return message
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole() -> str:
     """The fingerprint of the model that all files here are made from."""
     return tiny_model(clip_vocabulary=True).fingerprint

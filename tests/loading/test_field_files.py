@@ -15,7 +15,6 @@ from dragtext.sdk.model.load import load_model
 from ..tiny import single_file_weights, tiny_model
 from .conftest import TEXT, UNET, VAE, put, refusal
 
-
 # Names
 
 

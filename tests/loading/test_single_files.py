@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from ..tiny import single_file_weights, tiny_model, write_diffusers_folder
 from .conftest import UNET, refusal
 
-
 # Prediction type of single files
 
 
