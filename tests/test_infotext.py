@@ -14,7 +14,7 @@ from dragtext.sdk.picture.masks import mask_to_uri
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .test_jobs import finished, picture, request
+from .jobs import finished, picture, request
 
 LINE = 'Steps: 8, Seed: 1, Size: 80x64, DragText method: gooddrag, DragText drags: "20,30 -> 50,30"'
 

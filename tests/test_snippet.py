@@ -14,8 +14,8 @@ from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import make_settings
 from PIL import Image
 
+from .jobs import finished
 from .lender import Lender
-from .test_jobs import finished
 
 TASK = drag_task(0, "move")
 LOOP = {"method": "gooddrag", "steps": 6, "lora_steps": 2, "lora_batch": 1, "inference_steps": 8, "strength": 0.5}

@@ -8,7 +8,7 @@ import numpy as np
 from dragtext.extension import words
 from PIL import Image
 
-from .test_jobs import finished, picture, request
+from .jobs import finished, picture, request
 
 
 def test_the_drawn_state_shows_where_the_handles_are(jobs):

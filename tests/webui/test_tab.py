@@ -15,7 +15,7 @@ from dragtext.sdk.request import make_drags
 from dragtext.sdk.settings import as_dict, catalogue, make_settings
 from PIL import Image
 
-from ..test_jobs import QUICK, finished, picture
+from ..jobs import QUICK, finished, picture
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 

@@ -14,18 +14,18 @@ from dragtext.sdk.picture.files import METADATA_KEY
 from dragtext.sdk.picture.masks import mask_to_uri
 from PIL import Image
 
-from .test_api import PAGE, client, edit, in_base64, refused  # noqa: F401 (client: a fixture)
-from .test_jobs import picture
-from .test_page_edits import MASK, ROOT, get, post, upload
+from ..helpers import encoded
+from ..jobs import picture
+from .conftest import MASK, PAGE, ROOT, edit, get, in_base64, post, refused, upload
 
 DRAGS = [[[20, 30], [50, 30]]]
 
 
-def send(client, data: bytes, kind: str = "application/octet-stream"):  # noqa: F811
+def send(client, data: bytes, kind: str = "application/octet-stream"):
     return client.post(f"{ROOT}/requests", content=data, headers={**PAGE, "content-type": kind})
 
 
-def test_examples_are_pictures_that_carry_their_requests(client):  # noqa: F811
+def test_examples_are_pictures_that_carry_their_requests(client):
     known = get(client, "examples").json()
     assert [set(one) for one in known] == [{"name", "title", "prompt"}] * 4
     for one in known:
@@ -40,7 +40,7 @@ def test_examples_are_pictures_that_carry_their_requests(client):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["pickle", "points", "ours", "png"])
-def test_requests_are_read_from_files(client, kind):  # noqa: F811
+def test_requests_are_read_from_files(client, kind):
     ours = {"prompt": "a cat", "drags": DRAGS, "mask": mask_to_uri(MASK), "settings": {"steps": 3}}
     buffer = io.BytesIO()
     if kind == "png":
@@ -64,7 +64,7 @@ def test_requests_are_read_from_files(client, kind):  # noqa: F811
         assert (request["mask"] is not None) == (kind != "points")
 
 
-def test_of_several_requests_the_first_is_taken_and_that_is_said(client):  # noqa: F811
+def test_of_several_requests_the_first_is_taken_and_that_is_said(client):
     lines = "\n".join(json.dumps({"drags": [[[k, 2], [30, 40]]], "mask": "m.png"}) for k in (5, 6))
     found = send(client, lines.encode()).json()
     assert (found["request"]["drags"][0][0], found["request"]["mask"]) == ([5, 2], None)
@@ -88,18 +88,18 @@ def test_of_several_requests_the_first_is_taken_and_that_is_said(client):  # noq
         (json.dumps({"drags": DRAGS, "settings": {"x": 1}}).encode(), 422, "Unknown setting"),
     ],
 )
-def test_files_that_are_no_requests(client, data, status, words):  # noqa: F811
+def test_files_that_are_no_requests(client, data, status, words):
     refused(send(client, data), status, words)
 
 
-def test_files_that_are_too_large_or_of_another_kind(client, monkeypatch):  # noqa: F811
+def test_files_that_are_too_large_or_of_another_kind(client, monkeypatch):
     monkeypatch.setattr("dragtext.extension.exchange.MAX_REQUEST_FILE", 10)
     refused(send(client, b" " * 11), 422, "larger than")
     refused(send(client, b"x", "text/html"), 415, "file itself")
 
 
-def test_requests_are_written_as_benchmarks_have_them(client):  # noqa: F811
-    known = upload(client, picture())
+def test_requests_are_written_as_benchmarks_have_them(client):
+    known = upload(client, encoded(picture()))["id"]
     body = {"picture": known, "prompt": "a cat", "drags": DRAGS, "mask": mask_to_uri(MASK), "settings": {"steps": 3}}
     ours = post(client, "export", {**body, "format": "request"})
     assert ours.headers["content-disposition"] == 'attachment; filename="dragtext-request.json"'
@@ -131,7 +131,7 @@ def own_presets(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("own_presets")
-def test_presets_over_http(client):  # noqa: F811
+def test_presets_over_http(client):
     assert get(client, "presets").json() == {}
     path = f"{ROOT}/presets/ears%20up"
     assert client.put(path, json={"settings": {"steps": 5}}, headers=PAGE).json() == {"ears up": {"steps": 5}}
@@ -145,7 +145,7 @@ def test_presets_over_http(client):  # noqa: F811
     assert client.get("/dragtext/v1/presets").status_code == 404
 
 
-def test_what_suits_the_model_and_the_drags(client, host, monkeypatch):  # noqa: F811
+def test_what_suits_the_model_and_the_drags(client, host, monkeypatch):
     assert get(client, "recommended").json() == {}
     suited = {"default": {"method": "warp"}, "rotate": {"strength": 0.8}}
     monkeypatch.setattr(type(host), "recommended", lambda _host: suited)
@@ -160,8 +160,8 @@ def test_the_embedded_models_own_settings_are_known_before_it_is_loaded(tmp_path
     assert Standalone(output=tmp_path).recommended()["default"]["method"] == "warp"
 
 
-def test_what_an_edit_will_take(client):  # noqa: F811
-    known = upload(client, picture())
+def test_what_an_edit_will_take(client):
+    known = upload(client, encoded(picture()))["id"]
     body = {"picture": known, "settings": edit()["settings"]}
     assert post(client, "expectation", body).json() == {"seconds": None, "memory_mb": None}
     made = {"picture": known, "drags": DRAGS, "settings": edit()["settings"], "wait": True}
@@ -176,7 +176,7 @@ def test_what_an_edit_will_take(client):  # noqa: F811
     refused(post(client, "expectation", {**body, "settings": {"stepz": 1}}), 422, "Unknown setting")
 
 
-def test_an_example_can_be_dragged_as_it_is(client):  # noqa: F811
+def test_an_example_can_be_dragged_as_it_is(client):
     (first, *_) = get(client, "examples").json()
     file = get(client, f"examples/{first['name']}").content
     kind = {**PAGE, "content-type": "image/png"}

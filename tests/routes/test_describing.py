@@ -14,24 +14,23 @@ from dragtext.sdk.evaluation.drawing import draw_scene
 from dragtext.sdk.evaluation.scenes import make_scene
 from PIL import Image
 
-from .helpers import encoded
-from .test_api import OTHER, PAGE, client, refused  # noqa: F401 (a fixture)
-from .test_jobs import picture
-from .test_page_pictures import ROOT, upload
+from ..helpers import encoded
+from ..jobs import picture
+from .conftest import PAGE, ROOT, refused, upload
 
 
-def ask(client, way: object = "clip", picture_id: str = "", **more):  # noqa: F811
+def ask(client, way: object = "clip", picture_id: str = "", **more):
     known = picture_id or upload(client, encoded(picture()))["id"]
     return client.post(f"{ROOT}/pictures/{known}/prompt", json={"way": way, **more}, headers=PAGE)
 
 
-def test_the_page_gets_a_prompt(client, host):  # noqa: F811
+def test_the_page_gets_a_prompt(client, host):
     answer = ask(client)
     assert (answer.status_code, answer.json()) == (200, {"prompt": "a picture of 80 pixels"})
     assert host.events == ["begin", "describe clip", "end"]
 
 
-def test_what_cannot_be_described_is_a_sentence(client, host):  # noqa: F811
+def test_what_cannot_be_described_is_a_sentence(client, host):
     def no_model(_picture):
         raise ModelError("There is no model for that.")
 
@@ -54,7 +53,7 @@ def test_what_cannot_be_described_is_a_sentence(client, host):  # noqa: F811
     assert host.events[-1] == "end"
 
 
-def test_a_reload_does_not_wait_for_a_description(client, host):  # noqa: F811
+def test_a_reload_does_not_wait_for_a_description(client, host):
     known = upload(client, encoded(picture()))["id"]
     host.hold.clear()
     answers = []

@@ -13,39 +13,23 @@ from dragtext.sdk.evaluation.tasks import drag_task
 from dragtext.sdk.picture.masks import load_mask, mask_to_uri
 from PIL import Image
 
-from .helpers import encoded
-from .test_api import OTHER, PAGE, client, edit, in_base64, refused, routes  # noqa: F401 (client: a fixture)
+from ..helpers import encoded
+from .conftest import MASK, OTHER, edit, get, in_base64, post, refused, upload
 
-ROOT = "/dragtext/internal"
-MASK = np.zeros((64, 80), bool)
-MASK[20:40, 10:60] = True
 TASK = drag_task(0, "move")
 DRAGS = [[list(handle), list(target)] for handle, target in TASK.drags]
 
 
-def post(client, path: str, body: dict, page=PAGE):  # noqa: F811
-    return client.post(f"{ROOT}/{path}", json=body, headers=page)
-
-
-def get(client, path: str, page=PAGE, **more):  # noqa: F811
-    return client.get(f"{ROOT}/{path}", headers=page, **more)
-
-
-def upload(client, image: Image.Image) -> str:  # noqa: F811
-    kind = {**PAGE, "content-type": "image/png"}
-    return client.post(f"{ROOT}/pictures", content=encoded(image), headers=kind).json()["id"]
-
-
 @pytest.fixture
-def scene(client) -> str:  # noqa: F811
-    return upload(client, Image.fromarray(TASK.image))
+def scene(client) -> str:
+    return upload(client, encoded(Image.fromarray(TASK.image)))["id"]
 
 
 def states(text: str) -> list[dict]:
     return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
 
 
-def test_the_events_of_an_edit_end_with_its_last_state(client):  # noqa: F811
+def test_the_events_of_an_edit_end_with_its_last_state(client):
     made = post(client, "edits", edit(wait=False)).json()
     answer = get(client, f"edits/{made['id']}/events")
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -57,7 +41,7 @@ def test_the_events_of_an_edit_end_with_its_last_state(client):  # noqa: F811
     refused(get(client, f"edits/{made['id']}/events", OTHER), 404, "of this page")
 
 
-def test_events_end_when_the_host_goes_down(client, host, monkeypatch):  # noqa: F811
+def test_events_end_when_the_host_goes_down(client, host, monkeypatch):
     following = pytest.importorskip("dragtext.extension.routes.following")
     base = pytest.importorskip("dragtext.extension.routes.base")
     host.hold.clear()
@@ -89,13 +73,13 @@ def test_events_end_when_the_host_goes_down(client, host, monkeypatch):  # noqa:
     assert not streams
 
 
-def test_too_many_streams_are_refused(client, monkeypatch):  # noqa: F811
+def test_too_many_streams_are_refused(client, monkeypatch):
     monkeypatch.setattr("dragtext.extension.routes.following.MOST_STREAMS", 0)
     made = post(client, "edits", edit(wait=False)).json()
     refused(get(client, f"edits/{made['id']}/events"), 429, "ask for the state")
 
 
-def test_what_an_edit_was_made_from(client):  # noqa: F811
+def test_what_an_edit_was_made_from(client):
     region = mask_to_uri(MASK)
     body = edit(mask=in_base64(Image.fromarray(MASK)), region=region)
     made = post(client, "edits", body).json()
@@ -114,7 +98,7 @@ def test_what_an_edit_was_made_from(client):  # noqa: F811
     refused(get(client, f"edits/{made['id']}/document", OTHER), 404, "of this page")
 
 
-def test_an_edit_without_a_result_has_no_document(client, host):  # noqa: F811
+def test_an_edit_without_a_result_has_no_document(client, host):
     host.hold.clear()
     post(client, "edits", edit(wait=False))
     waiting = post(client, "edits", edit(wait=False)).json()
@@ -123,7 +107,7 @@ def test_an_edit_without_a_result_has_no_document(client, host):  # noqa: F811
     refused(get(client, f"edits/{waiting['id']}/document"), 409, "is gone")
 
 
-def test_a_quick_edit_is_in_no_list(client):  # noqa: F811
+def test_a_quick_edit_is_in_no_list(client):
     made = post(client, "edits", edit(quick=True)).json()
     assert (made["state"], made["quick"], made["saved"]) == ("done", True, None)
     assert get(client, "edits").json() == []
@@ -133,7 +117,7 @@ def test_a_quick_edit_is_in_no_list(client):  # noqa: F811
     refused(client.post("/dragtext/v1/edits", json=edit(quick=True)), 422, "Unknown request field 'quick'")
 
 
-def test_an_object_is_picked(client, scene):  # noqa: F811
+def test_an_object_is_picked(client, scene):
     rows, cols = np.nonzero(TASK.before)
     box = [int(cols.min()) - 4, int(rows.min()) - 4, int(cols.max()) + 5, int(rows.max()) + 5]
     found = post(client, f"pictures/{scene}/region", {"box": box}).json()
@@ -166,16 +150,16 @@ def test_an_object_is_picked(client, scene):  # noqa: F811
         ({"path": "/etc/passwd"}, "Unknown field"),
     ],
 )
-def test_what_points_at_nothing(client, scene, body, words):  # noqa: F811
+def test_what_points_at_nothing(client, scene, body, words):
     refused(post(client, f"pictures/{scene}/region", body), 422, words)
 
 
-def test_nothing_found_is_a_sentence(client):  # noqa: F811
-    flat = upload(client, Image.new("RGB", (100, 90), (90, 90, 90)))
+def test_nothing_found_is_a_sentence(client):
+    flat = upload(client, encoded(Image.new("RGB", (100, 90), (90, 90, 90))))["id"]
     refused(post(client, f"pictures/{flat}/region", {"handles": [[50, 40]]}), 422, "Nothing here stands out")
 
 
-def test_the_mask_that_follows(client, scene):  # noqa: F811
+def test_the_mask_that_follows(client, scene):
     region = mask_to_uri(TASK.before)
     for drags in (DRAGS, []):
         found = post(client, f"pictures/{scene}/mask", {"drags": drags, "region": region}).json()
@@ -187,7 +171,7 @@ def test_the_mask_that_follows(client, scene):  # noqa: F811
         refused(post(client, f"pictures/{scene}/mask", {"drags": DRAGS, "region": path}), 422, "region")
 
 
-def test_the_parts_of_a_start(client, scene):  # noqa: F811
+def test_the_parts_of_a_start(client, scene):
     region = mask_to_uri(TASK.before)
     found = post(client, f"pictures/{scene}/start", {"drags": DRAGS, "region": region, "mask": None}).json()
     assert (found["source"], [move["drags"] for move in found["moves"]]) == ("given", [list(range(len(DRAGS)))])
@@ -204,8 +188,8 @@ def test_the_parts_of_a_start(client, scene):  # noqa: F811
     refused(post(client, "pictures/unknown/start", {"drags": DRAGS}), 404, "upload it again")
 
 
-def test_a_start_on_a_large_picture_answers_at_its_size(client):  # noqa: F811
-    large = upload(client, Image.fromarray(TASK.image).resize((1536, 1536)))
+def test_a_start_on_a_large_picture_answers_at_its_size(client):
+    large = upload(client, encoded(Image.fromarray(TASK.image).resize((1536, 1536))))["id"]
     drags = [[[6 * side for side in point] for point in drag] for drag in DRAGS]
     found = post(client, f"pictures/{large}/start", {"drags": drags}).json()
     region = load_mask(found["moves"][0]["region"], (1536, 1536))
@@ -216,11 +200,11 @@ def test_a_start_on_a_large_picture_answers_at_its_size(client):  # noqa: F811
 # What can be asked for afterwards.
 
 
-def finished(client, **more) -> str:  # noqa: F811
+def finished(client, **more) -> str:
     return post(client, "edits", edit(**more)).json()["id"]
 
 
-def test_a_strip_over_http(client, host):  # noqa: F811
+def test_a_strip_over_http(client, host):
     made = finished(client)
     strip = post(client, f"edits/{made}/strip", {"v": [0, 0.5, [1, 0]]})
     assert (strip.status_code, strip.json()["kind"], strip.json()["edit"]) == (202, "strip", made)
@@ -250,13 +234,13 @@ def test_a_strip_over_http(client, host):  # noqa: F811
     [{}, {"v": []}, {"v": 1}, {"v": "12"}, {"v": ["1"]}, {"v": [True]}, {"v": [[1]]}, {"v": [[1, 2, 3]]}]
     + [{"v": [1e9]}, {"v": [0] * 65}, {"v": [0], "save": True}, {"v": [[1, "2"]]}, {"v": [None]}],
 )
-def test_strips_that_are_none(client, body):  # noqa: F811
+def test_strips_that_are_none(client, body):
     assert post(client, "edits/nothing/strip", body).status_code in (404, 422)
     made = finished(client, settings={**edit()["settings"], "steps": 1})
     refused(post(client, f"edits/{made}/strip", body), 422, "v")
 
 
-def test_the_curve_of_a_loop(client):  # noqa: F811
+def test_the_curve_of_a_loop(client):
     made = finished(client)
     curve = get(client, f"edits/{made}/curve").json()
     result = client.jobs.get(made).result
@@ -267,7 +251,7 @@ def test_the_curve_of_a_loop(client):  # noqa: F811
 
 
 @pytest.mark.parametrize("method", ["dragdiffusion", "warp"])
-def test_the_way_as_a_gif(client, method):  # noqa: F811
+def test_the_way_as_a_gif(client, method):
     settings = {**edit()["settings"], "method": method}
     made = finished(client, settings=settings, region=mask_to_uri(MASK))
     answer = get(client, f"edits/{made}/animation")
@@ -286,7 +270,7 @@ def test_the_way_as_a_gif(client, method):  # noqa: F811
     refused(get(client, f"edits/{made}/animation", OTHER), 404, "of this page")
 
 
-def test_the_way_as_an_mp4(client, monkeypatch):  # noqa: F811
+def test_the_way_as_an_mp4(client, monkeypatch):
     made = finished(client)
     answer = get(client, f"edits/{made}/animation", params={"format": "mp4"})
     if answer.status_code == 200:
@@ -298,7 +282,7 @@ def test_the_way_as_an_mp4(client, monkeypatch):  # noqa: F811
     refused(get(client, f"edits/{made}/animation", params={"format": "mp4"}), 422, "no codec")
 
 
-def test_what_has_no_result_has_nothing_of_this(client, host):  # noqa: F811
+def test_what_has_no_result_has_nothing_of_this(client, host):
     host.hold.clear()
     waiting = post(client, "edits", edit(wait=False)).json()["id"]
     for path in ("animation", "snippet"):

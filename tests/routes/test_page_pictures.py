@@ -10,19 +10,9 @@ import pytest
 from dragtext.sdk.model import cache
 from PIL import Image, PngImagePlugin
 
-from .helpers import encoded
-from .test_api import OTHER, PAGE, client, edit, in_base64, refused  # noqa: F401 (a fixture)
-from .test_jobs import picture
-
-ROOT = "/dragtext/internal"
-MASK = np.zeros((64, 80), np.uint8)
-MASK[20:40, 10:60] = 255
-
-
-def upload(client, data: bytes, page=PAGE) -> dict:  # noqa: F811
-    answer = client.post(f"{ROOT}/pictures", content=data, headers={**page, "content-type": "application/octet-stream"})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+from ..helpers import encoded
+from ..jobs import picture
+from .conftest import MASK, OTHER, PAGE, ROOT, edit, in_base64, refused, upload
 
 
 def with_text(**texts: str) -> bytes:
@@ -34,7 +24,7 @@ def with_text(**texts: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_plain_picture_carries_nothing(client):  # noqa: F811
+def test_a_plain_picture_carries_nothing(client):
     found = upload(client, encoded(picture()))
     assert {name: found[name] for name in ("width", "height", "request", "v", "prompt", "note")} == {
         "width": 80,
@@ -46,7 +36,7 @@ def test_a_plain_picture_carries_nothing(client):  # noqa: F811
     }
 
 
-def test_a_result_carries_its_whole_request(client):  # noqa: F811
+def test_a_result_carries_its_whole_request(client):
     body = edit(mask=in_base64(Image.fromarray(MASK)))
     made = client.post(f"{ROOT}/edits", json=body, headers=PAGE).json()
     file = client.get(f"{ROOT}/edits/{made['id']}/image", headers=PAGE).content
@@ -71,7 +61,7 @@ def test_a_result_carries_its_whole_request(client):  # noqa: F811
     assert "same size" in other["note"]
 
 
-def test_a_result_brings_the_picture_back_that_it_was_made_from(client):  # noqa: F811
+def test_a_result_brings_the_picture_back_that_it_was_made_from(client):
     made = client.post(f"{ROOT}/edits", json=edit(), headers=PAGE).json()
     file = client.get(f"{ROOT}/edits/{made['id']}/image", headers=PAGE).content
     began = client.jobs.get(made["id"]).picture
@@ -94,7 +84,7 @@ def test_a_result_brings_the_picture_back_that_it_was_made_from(client):  # noqa
 
 
 @pytest.mark.parametrize("named", ["itself", "", "0" * 40, "../../etc/passwd", "x" * 10_000])
-def test_a_picture_may_say_that_it_is_no_result(client, named):  # noqa: F811
+def test_a_picture_may_say_that_it_is_no_result(client, named):
     found = upload(client, with_text(dragtext='{"drags": [[[20, 30], [50, 30]]]}', dragtext_original=named))
     assert found["request"] is not None
     assert found["original"] == (
@@ -102,7 +92,7 @@ def test_a_picture_may_say_that_it_is_no_result(client, named):  # noqa: F811
     )
 
 
-def test_an_infotext_finds_the_mask_that_the_server_knows(client):  # noqa: F811
+def test_an_infotext_finds_the_mask_that_the_server_knows(client):
     made = client.post(f"{ROOT}/edits", json=edit(mask=in_base64(Image.fromarray(MASK))), headers=PAGE).json()
     infotext = client.jobs.get(made["id"]).infotext
     assert upload(client, with_text(parameters=infotext))["request"]["mask"] is not None
@@ -112,7 +102,7 @@ def test_an_infotext_finds_the_mask_that_the_server_knows(client):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_the_prompt_of_a_hosts_picture(client, kind):  # noqa: F811
+def test_the_prompt_of_a_hosts_picture(client, kind):
     infotext = "a fox in snow,\nvery cold\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, Seed: 1"
     if kind == "PNG":
         data = with_text(parameters=infotext)
@@ -138,13 +128,13 @@ def test_the_prompt_of_a_hosts_picture(client, kind):  # noqa: F811
         ({"dragtext": '{"drags": [[[20, 30], [50, 30]]]}', "dragtext_v": "much"}, "no number"),
     ],
 )
-def test_what_cannot_be_used_is_said_and_the_picture_taken(client, texts, words):  # noqa: F811
+def test_what_cannot_be_used_is_said_and_the_picture_taken(client, texts, words):
     found = upload(client, with_text(**texts))
     assert words in found["note"]
     assert not (found["request"] or {}).get("mask")
 
 
-def test_views_and_files(client):  # noqa: F811
+def test_views_and_files(client):
     photo = encoded(picture().resize((400, 320)), "JPEG")
     clear = picture().convert("RGBA")
     clear.putalpha(Image.fromarray(MASK))
