@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from .ldm_host import install, install_a1111
+from .adapters.ldm_host import install, install_a1111
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "dragtext_webui.py"
 

@@ -20,10 +20,7 @@ from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import make_settings
 from PIL import Image
 
-from .test_hosts import a1111, forge, host, ldm, picture, reference  # noqa: F401 (fixtures)
-
-pytest.importorskip("ldm", reason="stable-diffusion-sdkit is not installed (pip install --no-deps)")
-
+from .conftest import picture
 from .ldm_host import install, unchanged
 
 SETTINGS = {"steps": 2, "inference_steps": 6, "lora_steps": 0, "drag_levels": 2}
@@ -34,7 +31,7 @@ class DecodedSamples(list):
 
 
 @pytest.fixture
-def script(host, monkeypatch):  # noqa: F811
+def script(host, monkeypatch):
     monkeypatch.setattr(sys.modules["modules.processing"], "DecodedSamples", DecodedSamples, raising=False)
     if "modules.devices" not in sys.modules:
         install(monkeypatch, "modules.devices", without_autocast=nullcontext)
