@@ -335,6 +335,12 @@ def test_mistakes_are_a_line_on_the_page(person, tmp_path):
     person.pull(*PULL)
     person.press("drag")
     person.says("'steps'")
+    # A file that asks for nothing leaves the picture and its drags as they are.
+    (tmp_path / "empty.json").write_text("{}")
+    person.drop(tmp_path / "empty.json")
+    person.says("holds no drags")
+    assert np.allclose(person.document()["drags"], [PULL], atol=1)
+    assert "/requests" in person.faults.pop()  # the browser's own word for a refusal
     assert person.page.locator("#dragtext_version").inner_text().startswith("DragText ")
     person.press("report")
     person.says("in the clipboard")
