@@ -1,7 +1,8 @@
-"""What several test files need: pictures of noise, their files, and a disk that is full."""
+"""What several test files need: pictures of noise and of toys, their files, and a disk that is full."""
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dragtext.sdk.evaluation.drawing import draw_scene
+from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
 from PIL import Image
 
 
@@ -28,6 +31,12 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def scene(seed: int) -> str:
+    """A scene of toys that the embedded model has not seen, as a PNG in base64."""
+    picture = Image.fromarray(draw_scene(make_scene(FIRST_UNSEEN_SEED + seed)))
+    return base64.b64encode(encoded(picture)).decode()
 
 
 @contextmanager

@@ -24,7 +24,8 @@ def repeat(client, *given, image: str | None = None, **more):  # noqa: F811
         "init_images": [image or picture()], "width": 256, "height": 256, "steps": 4, "sampler_name": "Euler",
         "alwayson_scripts": {TITLE: {"args": list(given)}}, **more,
     }  # fmt: skip
-    return client.post("/sdapi/v1/img2img", json=body)
+    # Forge resets the connection after an error.
+    return client.post("/sdapi/v1/img2img", json=body, headers={"connection": "close"})
 
 
 def images(answer) -> list[Image.Image]:

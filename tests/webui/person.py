@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .test_standalone import scene
+from ..helpers import scene
 
 WAIT = 120_000  # milliseconds
 SHOTS = os.environ.get("DRAGTEXT_SHOTS", "")
@@ -76,6 +76,10 @@ class Person:
 
     def open(self, path: Path) -> None:
         self.page.set_input_files("#dragtext_stage input[type=file]", str(path))
+        self.has_picture()
+
+    def open_example(self) -> None:
+        self.page.locator("#dragtext_stage .dragtext_examples button").first.click()
         self.has_picture()
 
     def open_scene(self, folder: Path, seed: int = 0, **settings) -> None:

@@ -480,6 +480,19 @@ def test_the_page_on_other_screens(client, visit, tmp_path, query, more, request
     assert person.in_sight("#dragtext_drag")
 
 
+def test_gradio_moves_none_of_the_canvas_buttons(visit):
+    """Its style for what lies in HTML gives buttons a margin, which would put each at another height than the last."""
+    page = visit().page
+    margins = page.eval_on_selector_all(
+        "#dragtext_stage button.dragtext_button, #dragtext_describe button",
+        "(all) => all.map((one) => getComputedStyle(one).margin)",
+    )
+    assert len(margins) > 15
+    assert set(margins) == {"0px"}
+    page.wait_for_selector("#dragtext_stage .dragtext_examples button")
+    assert page.locator("#dragtext_stage .dragtext_first").bounding_box()["height"] == 44
+
+
 def test_another_tab_hands_its_picture_over(client, person, tmp_path):
     person.page.evaluate(
         "(bytes) => window.dragtext.openUrl(URL.createObjectURL(new Blob([new Uint8Array(bytes)])), 'theirs.png')",

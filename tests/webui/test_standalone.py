@@ -15,9 +15,9 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from dragtext.sdk.evaluation.drawing import draw_scene
-from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
 from PIL import Image
+
+from ..helpers import scene
 
 pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
 httpx = pytest.importorskip("httpx")
@@ -27,12 +27,6 @@ EDIT = 240
 DRAGS = [[[100, 120], [140, 120]]]
 # A loop from the picture as it is, which takes its time; the model's own settings would begin at the end.
 SETTINGS = {"start": "none", "steps": 6, "inference_steps": 10, "lora_steps": 2, "lora_batch": 1}
-
-
-def scene(seed: int) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(draw_scene(make_scene(FIRST_UNSEEN_SEED + seed))).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def free_port() -> int:
