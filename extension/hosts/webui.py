@@ -144,9 +144,9 @@ class WebUI(Host):
                 if "<error>" not in text:  # which it appends instead of raising
                     return text
             else:
-                from modules import deepbooru
-
-                return deepbooru.model.tag(picture)
+                return _tags(picture)
+        except IndexError:  # the hosts take the first of the files that they have downloaded
+            reason = "its model could not be downloaded"
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
         raise ModelError(
@@ -174,6 +174,21 @@ class WebUI(Host):
         from modules.paths_internal import data_path
 
         return Path(data_path) / "cache" / "dragtext"
+
+
+def _tags(picture: Image.Image) -> str:
+    """DeepDanbooru's. A load that failed leaves a network that knows no tags, and the host would never load again."""
+    from modules import deepbooru
+
+    def drop_half_loaded() -> None:
+        if not getattr(getattr(deepbooru.model, "model", None), "tags", True):
+            deepbooru.model.model = None
+
+    drop_half_loaded()
+    try:
+        return deepbooru.model.tag(picture)
+    finally:
+        drop_half_loaded()
 
 
 def _accounts(text: str | None) -> dict[str, str]:

@@ -108,6 +108,29 @@ class TestHosts:
             with pytest.raises(ModelError, match=words):
                 self.host().describe(Image.new("RGB", (8, 8)), way)
 
+    def test_a_load_that_failed_is_done_again(self, monkeypatch):
+        """As both hosts do it: the network is kept before there are weights for it."""
+        files: list[list[str]] = []
+
+        class Tagger:
+            model = None
+
+            def tag(self, _image):
+                if self.model is None:
+                    self.model = types.SimpleNamespace(tags=[])
+                    self.model.tags = files[0]
+                return ", ".join(self.model.tags)
+
+        tagger = Tagger()
+        self.install(monkeypatch, deepbooru=types.SimpleNamespace(model=tagger))
+        for _ in range(2):
+            with pytest.raises(ModelError, match="could not be downloaded"):
+                self.host().describe(Image.new("RGB", (8, 8)), "deepbooru")
+        files.append(["1cat", "solo"])
+        tagger.model = types.SimpleNamespace(tags=[])  # the host's own button failed before
+        assert self.host().describe(Image.new("RGB", (8, 8)), "deepbooru") == "1cat, solo"
+        assert tagger.model.tags
+
 
 def test_standalone_knows_its_own_toys(tmp_path):
     host = Standalone(output=tmp_path)
