@@ -145,8 +145,8 @@ class WebUI(Host):
                     return text
             else:
                 return _tags(picture)
-        except IndexError:  # the hosts take the first of the files that they have downloaded
-            reason = "its model could not be downloaded"
+        except (AttributeError, IndexError):  # hosts go on with the file that they did not get, or did not trust
+            reason = "its model could not be loaded, its log says why"
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
         raise ModelError(

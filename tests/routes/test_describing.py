@@ -124,7 +124,7 @@ class TestHosts:
         tagger = Tagger()
         self.install(monkeypatch, deepbooru=types.SimpleNamespace(model=tagger))
         for _ in range(2):
-            with pytest.raises(ModelError, match="could not be downloaded"):
+            with pytest.raises(ModelError, match="could not be loaded"):
                 self.host().describe(Image.new("RGB", (8, 8)), "deepbooru")
         files.append(["1cat", "solo"])
         tagger.model = types.SimpleNamespace(tags=[])  # the host's own button failed before
