@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: the processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,6 +47,20 @@ def editor(model):
 def host(model, tmp_path):
     """The WebUI side without a WebUI."""
     return Lender(model, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; skipped where there is none: DRAGTEXT_CHROMIUM names one, else it is looked for on the path."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
+        pytest.skip("there is no Chromium")
+    arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    with api.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=arguments)
+        yield found
+        found.close()
 
 
 @pytest.fixture

@@ -7,22 +7,15 @@ folder for pictures of what was seen. Any checkpoint will do; the one that `drag
 from __future__ import annotations
 
 import os
-import shutil
 
 import numpy as np
 import pytest
 
-from ..webui.person import Person
+from ..webui.person import Person, different
 from .test_live import URL
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(not URL, reason="DRAGTEXT_WEBUI_URL names no running WebUI"),
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium"),
-]
+pytestmark = pytest.mark.skipif(not URL, reason="DRAGTEXT_WEBUI_URL names no running WebUI")
 
-ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 AUTH = os.environ.get("DRAGTEXT_WEBUI_AUTH", "")
 WAIT = 600_000  # milliseconds; an edit on a busy CPU
 
@@ -40,14 +33,6 @@ class Guest(Person):
     def hear(self, told) -> None:
         if "dragtext" in f"{told.text} {told.location}".lower():
             super().hear(told)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -70,10 +55,6 @@ def visit(browser):
     for person in people:
         person.page.context.close()
         assert person.faults == []
-
-
-def different(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape != other.shape or int(np.abs(one.astype(int) - other).max()) > 30
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

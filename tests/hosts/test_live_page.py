@@ -1,15 +1,10 @@
-"""Pictures from the WebUI's other tabs to the Drag tab and back, in a real browser; see test_live.py.
-
-Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path.
-"""
+"""Pictures from the WebUI's other tabs to the Drag tab and back, in a real browser; see test_live.py."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -17,14 +12,8 @@ from PIL import Image
 
 from .test_live import SETTINGS, URL, picture
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(not URL, reason="DRAGTEXT_WEBUI_URL names no running WebUI"),
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium"),
-]
+pytestmark = pytest.mark.skipif(not URL, reason="DRAGTEXT_WEBUI_URL names no running WebUI")
 
-ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 WAIT = 600_000  # milliseconds; a generation on a busy CPU
 MASK = np.zeros((256, 256), bool)
 MASK[64:160, 64:160] = True
@@ -50,17 +39,15 @@ SENT = Image.open(io.BytesIO(base64.b64decode(picture()))).convert("RGB")
 
 
 @pytest.fixture(scope="module")
-def page():
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en").new_page()
-        faults = []
-        page.on("pageerror", lambda error: faults.append(error.stack or str(error)))
-        page.goto(URL, timeout=WAIT)
-        page.set_default_timeout(WAIT)
-        page.wait_for_function("() => window.dragtext?.stage?.()?.canvas && window.dragtext_send")
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en").new_page()
+    faults = []
+    page.on("pageerror", lambda error: faults.append(error.stack or str(error)))
+    page.goto(URL, timeout=WAIT)
+    page.set_default_timeout(WAIT)
+    page.wait_for_function("() => window.dragtext?.stage?.()?.canvas && window.dragtext_send")
+    yield page
+    page.context.close()
     assert faults == []
 
 

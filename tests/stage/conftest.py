@@ -1,14 +1,10 @@
-"""The stage alone in a real browser, with a server that is made up (harness.mjs), as a person uses it.
-
-Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path.
-"""
+"""The stage alone in a real browser, with a server that is made up (harness.mjs), as a person uses it."""
 
 from __future__ import annotations
 
 import functools
 import http.server
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +14,6 @@ import pytest
 
 from .person import WAIT, Person
 
-CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,18 +31,6 @@ def address() -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium")
-    arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-    with api.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -52,6 +52,10 @@ def scene_file(folder: Path, seed: int) -> Path:
     return path
 
 
+def different(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape != other.shape or int(np.abs(one.astype(int) - other).max()) > 30
+
+
 class Person:
     """One browser tab. faults: what went wrong in it; asked: the addresses that it asked for."""
 

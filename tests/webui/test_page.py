@@ -1,14 +1,11 @@
-"""The tab in a real browser, as a person uses it, against `dragtext ui` under the installed gradio.
+"""Edits in the tab in a real browser, as a person makes them, against `dragtext ui` under the installed gradio.
 
-Skipped where there is no Chromium: DRAGTEXT_CHROMIUM names one, else it is looked for on the path. DRAGTEXT_SHOTS names
-a folder for pictures of what was seen.
+DRAGTEXT_SHOTS names a folder for pictures of what was seen.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,66 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .person import WAIT, Person, scene_file
-from .test_standalone import server
-
-pytest.importorskip("gradio", reason="gradio is not installed; see constraints-gradio3.txt and constraints-gradio4.txt")
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = os.environ.get("DRAGTEXT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
-
-ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-# A loop from the picture as it is, which takes its time; the model's own settings would begin at the end.
-QUICK = {"steps": 6, "inference_steps": 10, "lora_steps": 2, "lora_batch": 1}
-LONG = {"steps": 400, "drag_levels": 5, "tracks_per_level": 100, "patience": 500}
-PULL = (100, 120), (140, 120)
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    settings = ", ".join(f"{name}={value}" for name, value in {"start": "none", **QUICK}.items())
-    options = ("--option", "preview_every=2", "--option", f"default_settings={settings}")
-    with server(tmp_path_factory.mktemp("page"), *options) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def visit(client, browser):
-    """Opens the page as somebody with such a browser; at the end nobody may have anything to complain about."""
-    people = []
-
-    def enter(query: str = "", quick: bool = False, **more) -> Person:
-        wanted = {"viewport": {"width": 1280, "height": 800}, "locale": "en", "accept_downloads": True, **more}
-        context = browser.new_context(**wanted)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        if not quick:
-            context.add_init_script("localStorage.setItem('dragtext_quick', 'off')")
-        people.append(Person(context, f"{client.base_url}{query}"))
-        return people[-1]
-
-    yield enter
-    for person in people:
-        person.page.context.close()
-        assert person.faults == []
-        assert [url for url in person.asked if not url.startswith((str(client.base_url), "data:", "blob:"))] == []
-
-
-@pytest.fixture
-def person(visit):
-    return visit()
-
-
-def different(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape != other.shape or int(np.abs(one.astype(int) - other).max()) > 30
+from .conftest import LONG, PULL, QUICK
+from .person import WAIT, different, scene_file
 
 
 def test_from_two_drags_to_a_script_that_does_it_again(client, person, tmp_path):
@@ -255,18 +194,6 @@ def test_a_png_brings_everything_back(client, visit, tmp_path):
     assert third.value("prompt") == ""
 
 
-def test_the_picture_is_described(person):
-    person.page.locator('#dragtext_stage [data-example="duck"]').click()
-    person.has_picture()
-    person.fill("prompt", "mine")
-    person.page.locator("#dragtext_describe button").click()
-    person.says("This is what is seen in it")
-    assert "duck" in person.value("prompt")
-    person.shot("described")
-    person.page.get_by_role("button", name="Back to what stood there").click()
-    assert person.value("prompt") == "mine"
-
-
 def test_exports_and_imports(client, person, tmp_path):
     person.open_scene(tmp_path)
     person.pull(*PULL)
@@ -325,69 +252,6 @@ def test_one_page_leaves_anothers_edit_alone(client, visit, person, tmp_path):
     other.says("All steps were used")
 
 
-def test_mistakes_are_a_line_on_the_page(person, tmp_path):
-    person.press("drag")
-    person.says("There is no picture")
-    person.open_scene(tmp_path)
-    person.press("drag")
-    person.says("no drags yet")
-    person.fill("setting_steps", "many")
-    person.pull(*PULL)
-    person.press("drag")
-    person.says("'steps'")
-    # A file that asks for nothing leaves the picture and its drags as they are.
-    (tmp_path / "empty.json").write_text("{}")
-    person.drop(tmp_path / "empty.json")
-    person.says("holds no drags")
-    assert np.allclose(person.document()["drags"], [PULL], atol=1)
-    assert "/requests" in person.faults.pop()  # the browser's own word for a refusal
-    assert person.page.locator("#dragtext_version").inner_text().startswith("DragText ")
-    person.press("report")
-    person.says("in the clipboard")
-    assert "dragtext:" in person.page.evaluate("() => navigator.clipboard.readText()")
-    person.press("clear_cache")
-    person.says("were deleted")
-
-
-def test_settings_are_found_set_kept_and_forgotten(client, person, tmp_path):
-    person.page.locator("#dragtext_advanced .label-wrap").click()
-    search = person.page.locator(".dragtext_search")
-    search.fill("lora rank")
-    assert person.page.locator("#dragtext_setting_lora_rank").is_visible()
-    assert not person.page.locator("#dragtext_setting_patience").is_visible()
-    search.fill("")
-    # A slider writes its box, the arrow takes it back.
-    steps = person.page.locator("#dragtext_setting_steps")
-    assert person.value("setting_steps") == "6"
-    steps.locator("input[type=range]").fill("500")
-    assert int(person.value("setting_steps")) > 100
-    steps.locator(".dragtext_reset").click()
-    assert person.value("setting_steps") == ""
-    # A preset comes back by its name.
-    person.fill("setting_steps", 17)
-    person.page.locator('[data-preset="save"]').click()
-    person.page.locator(".dragtext_preset_new input").fill("short")
-    person.page.keyboard.press("Enter")
-    person.says("Saved as short")
-    person.fill("setting_steps", "")
-    person.page.locator("#dragtext_preset").select_option("short")
-    person.page.wait_for_function("() => document.querySelector('#dragtext_setting_steps [type=text]').value === '17'")
-    person.page.locator('[data-preset="delete"]').click()
-    person.says("Deleted: short")
-    assert "short" not in person.told("presets")
-    # What the tab begins with.
-    person.page.locator('[data-preset="begin"]').click()
-    person.says("begins with these")
-    person.page.evaluate("() => sessionStorage.removeItem('dragtext_form')")
-    person.page.evaluate("() => addEventListener('pagehide', () => sessionStorage.removeItem('dragtext_form'))")
-    person.page.reload()
-    person.ready()
-    person.page.wait_for_function("() => document.querySelector('#dragtext_setting_steps [type=text]').value === '17'")
-    person.page.locator("#dragtext_preset").select_option("default")
-    person.page.locator('[data-preset="delete"]').click()
-    person.says("Deleted")
-
-
 @pytest.mark.parametrize("size", [(193, 300), (300, 161), (4000, 3000)], ids=lambda size: "x".join(map(str, size)))
 def test_pictures_of_every_shape(client, person, tmp_path, size):
     width, height = size
@@ -435,51 +299,6 @@ def test_a_quick_result_comes_by_itself_and_goes_with_the_next_movement(client, 
     assert len(person.cards()) == 1
 
 
-def test_examples_teach_by_doing(client, person):
-    person.page.wait_for_selector("#dragtext_stage .dragtext_example img[src]", timeout=WAIT)
-    assert person.page.locator("#dragtext_stage .dragtext_example").count() == 4
-    person.shot("empty")
-    person.page.locator("#dragtext_stage .dragtext_example").first.click()
-    person.has_picture()
-    assert person.document()["drags"]
-    assert person.value("prompt")
-    method = person.page.locator("#dragtext_setting_method input")
-    assert method.input_value() == "recommended"  # by the model, not by the example
-
-
-@pytest.mark.parametrize(
-    ("query", "more"),
-    [
-        ("", {"viewport": {"width": 900, "height": 800}}),
-        ("/?__theme=dark", {}),
-        ("", {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True}),
-        ("", {"locale": "de-DE"}),
-    ],
-    ids=["900px", "dark", "tablet", "german"],
-)
-def test_the_page_on_other_screens(client, visit, tmp_path, query, more, request):
-    person = visit(query, **more)
-    page = person.page
-    assert person.in_sight("#dragtext_drag", "#dragtext_stage .dragtext_toolbar")
-    page.set_input_files("#dragtext_stage input[type=file]", str(scene_file(tmp_path, 1)))
-    page.wait_for_function("() => window.dragtext.stage().document.picture", timeout=WAIT)
-    if more.get("has_touch"):
-        person.touch((138, 146), (168, 126))
-    else:
-        person.pull((138, 146), (168, 126))
-    assert np.allclose(person.document()["drags"], [[[138, 146], [168, 126]]], atol=2)
-    person.press("drag")
-    page.wait_for_selector("#dragtext_results .dragtext_after:not([hidden])", timeout=WAIT)
-    person.shot(request.node.callspec.id)
-    if more.get("locale") == "de-DE":
-        assert page.locator("#dragtext_drag").inner_text() == "Ziehen"
-        assert page.locator('[data-do="onward"]').inner_text() == "Von hier weiter"
-        assert "Startwert" in page.locator("#dragtext_setting_seed").inner_text()
-    if "dark" in query:
-        assert person.shown()[3, 3].max() < 90
-    assert person.in_sight("#dragtext_drag")
-
-
 def test_gradio_moves_none_of_the_canvas_buttons(visit):
     """Its style for what lies in HTML gives buttons a margin, which would put each at another height than the last."""
     page = visit().page
@@ -491,16 +310,3 @@ def test_gradio_moves_none_of_the_canvas_buttons(visit):
     assert set(margins) == {"0px"}
     page.wait_for_selector("#dragtext_stage .dragtext_examples button")
     assert page.locator("#dragtext_stage .dragtext_first").bounding_box()["height"] == 44
-
-
-def test_another_tab_hands_its_picture_over(client, person, tmp_path):
-    person.page.evaluate(
-        "(bytes) => window.dragtext.openUrl(URL.createObjectURL(new Blob([new Uint8Array(bytes)])), 'theirs.png')",
-        list(scene_file(tmp_path, 0).read_bytes()),
-    )
-    person.has_picture()
-    assert person.document()["picture"]["name"] == "theirs.png"
-    data = io.BytesIO()
-    Image.new("RGB", (70, 90), "red").save(data, "PNG")
-    person.paste(data.getvalue())
-    person.page.wait_for_function("() => window.dragtext.stage().document.picture.width === 70", timeout=WAIT)
