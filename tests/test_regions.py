@@ -25,6 +25,35 @@ def test_figures_and_parts_are_found(kind):
     assert np.mean(found) > (0.7 if kind == "part" else 0.85)
 
 
+def test_what_is_taken_by_its_middle_moves_whole_without_a_mask():
+    """One pull and nothing else is what most people begin with."""
+    found = []
+    for number in range(10):
+        task = drag_task(number, "move")
+        regions = choose_regions(task.image, make_drags(task.drags[:1]), None)
+        assert regions.source == "found"
+        found.append(overlap(regions.union, task.before))
+    assert np.mean(found) > 0.9
+    assert min(found) > 0.6  # a duck whose head does not touch its body
+
+
+@pytest.mark.parametrize("number", [4, 10])
+def test_what_is_taken_by_a_part_moves_that_part_without_a_mask(number):
+    task = drag_task(number, "part")
+    assert overlap(choose_regions(task.image, make_drags(task.drags), None).union, task.before) > 0.7
+
+
+def test_a_large_thing_is_found_whole_in_a_large_picture():
+    """Much larger than the window around a short drag, and with a colour of its own in the middle."""
+    picture = np.full((600, 900, 3), 200, np.uint8)
+    truth = np.zeros(picture.shape[:2], bool)
+    truth[100:500, 200:700] = True
+    picture[truth] = (160, 40, 40)
+    picture[250:350, 400:500] = (40, 40, 160)
+    regions = choose_regions(picture, make_drags([((440, 290), (450, 295))]), None)
+    assert overlap(regions.union, truth) > 0.95
+
+
 @pytest.mark.parametrize("number", [16, 34])
 def test_a_flower_is_found_by_its_heart(number):
     """A handle on the middle disc of a bloom, whose stem crosses the mask's edge."""

@@ -37,9 +37,10 @@ class Stroke:
 def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray | None = None) -> np.ndarray | None:
     """What the handles lie on, by GrabCut (Rother, Kolmogorov and Blake, 2004).
 
-    Where the mask runs all through plain ground, what stands out from that ground belongs to it, too: GrabCut alone
-    leaves out what has colours of its own, as dark wheels or a white sail. Where a body crosses the mask's edge, this
-    holds for what has colours that the body does not have, as petals around the heart of a flower.
+    Where the mask, or without one the picture's edge, runs all through plain ground, what stands out from that ground
+    belongs to it, too: GrabCut alone leaves out what has colours of its own, as dark wheels or a white sail. Where a
+    body crosses the mask's edge, this holds for what has colours that the body does not have, as petals around the
+    heart of a flower.
 
     picture: (H, W, 3) uint8 RGB; handles: (x, y) pixels; mask: (H, W) bool, inside which to look, or None. Returns
     (H, W) bool, or None where nothing can be told from its surroundings.
@@ -49,15 +50,17 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     small = _shrink(picture, scale)
     points = [(min(int(x * scale), small.shape[1] - 1), min(int(y * scale), small.shape[0] - 1)) for x, y in handles]
     labels = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
-    inside = np.ones(small.shape[:2], bool)
-    if mask is not None:
+    if mask is None:
+        inside = np.ones(small.shape[:2], bool)
+        ring = ~_inner(small.shape[:2])
+    else:
         inside = _shrink(mask.astype(np.uint8) * 255, scale) > 127
-        labels[~inside] = cv2.GC_BGD
+        ring = _ring(inside)
     for radius, label in ((PROBABLE, cv2.GC_PR_FGD), (SURE, cv2.GC_FGD)):
         for point in points:
             cv2.circle(labels, point, round(radius), label, -1)
-    standing, plain = _standing_out(small, inside)
-    if _MOSTLY <= plain < _PLAIN:
+    standing, plain = _standing_out(small, inside, ring)
+    if mask is not None and _MOSTLY <= plain < _PLAIN:
         labels[_unlike(small, standing, ~inside) & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
     labels[~inside] = cv2.GC_BGD
     found, least = _grab(small, labels), _LEAST
@@ -66,7 +69,7 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     under = tuple(np.array(points, np.intp).reshape(-1, 2).T[::-1])
     if plain >= _PLAIN:
         found = _touched(_solid(found | standing), under)
-    else:  # the mask's border cuts a part off its body
+    else:  # the mask's border, or the picture's, cuts a part off its body
         whole = _solid(found)
         found = _touched(_without_bridges(whole), under)
         if found.sum() < _LEAST and plain >= _MOSTLY:
@@ -75,6 +78,18 @@ def find_region(picture: np.ndarray, handles: Sequence[Point], mask: np.ndarray 
     if found.sum() < least or found.sum() > _MOST * inside.sum():
         return None
     return _enlarge(found, (height, width))
+
+
+def on_plain_ground(picture: np.ndarray, handles: Sequence[Point]) -> bool:
+    """Whether the edge of a picture is plain ground, and some handle lies on something else.
+
+    picture: (H, W, 3) uint8 RGB; handles: (x, y) pixels.
+    """
+    scale = min(1.0, WORKING_SIDE / max(picture.shape[:2]))
+    small = _shrink(picture, scale)
+    standing, plain = _standing_out(small, np.ones(small.shape[:2], bool), ~_inner(small.shape[:2]))
+    discs = (_painted([Stroke(SURE / scale, (handle,))], (0, 0), scale, small.shape[:2]) for handle in handles)
+    return plain >= _PLAIN and any(standing[disc].mean() > 0.5 for disc in discs)
 
 
 def pick_region(
@@ -122,7 +137,7 @@ def pick_region(
     if found is None:
         return None
     if box is not None:
-        standing, plain = _standing_out(small, room)
+        standing, plain = _standing_out(small, room, _ring(room))
         found |= standing & (plain >= _PLAIN)
     found = (_solid(found) | sure) & ~never
     pointed = (at(SURE) & ~never) | sure
@@ -170,10 +185,20 @@ def _foreground(labels: np.ndarray) -> np.ndarray:
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
-def _standing_out(picture: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, float]:
-    """What in the mask differs from the ground around it, and how much of what lies around the mask is that ground."""
-    wide = cv2.dilate(inside.astype(np.uint8), np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) > 0
-    ring = wide & ~inside
+def _ring(inside: np.ndarray) -> np.ndarray:
+    """What lies around a mask."""
+    return (cv2.dilate(inside.astype(np.uint8), np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)) > 0) & ~inside
+
+
+def _inner(size: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool: all but the edge of a picture."""
+    inner = np.zeros(size, bool)
+    inner[_RING:-_RING, _RING:-_RING] = True
+    return inner
+
+
+def _standing_out(picture: np.ndarray, inside: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, float]:
+    """What in the mask differs from the ground in the ring around it, and how much of the ring is that ground."""
     if not ring.any():
         return ring, 0.0
     differs = np.abs(picture.astype(np.float32) - np.median(picture[ring], axis=0)).sum(2) > _GROUND
