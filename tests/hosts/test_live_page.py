@@ -73,6 +73,13 @@ def shown(page, box: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(page.evaluate(SHOWN, box)))).convert("RGB")
 
 
+def gallery(page) -> list[Image.Image]:
+    """The pictures of img2img's gallery in their order; the one that is shown large aside."""
+    addresses = page.eval_on_selector_all("#img2img_gallery .thumbnail-item img", "(all) => all.map((one) => one.src)")
+    files = [page.request.get(address).body() for address in dict.fromkeys(addresses)]
+    return [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
+
+
 def in_drag_tab(page, size: tuple[int, int], name: str = "") -> None:
     page.wait_for_selector("#dragtext_canvas", state="visible")
     page.wait_for_function(
@@ -148,14 +155,50 @@ def test_a_result_without_a_mask_goes_to_inpaint(page):
     page.wait_for_selector("#img2maskimg img, #img2maskimg canvas", state="attached")
 
 
-def test_img2img_repeats_a_drag(page):
-    page.evaluate(SEND, ["img2img", uri(SENT), None, ""])
-    request = {"drags": [[[120, 100], [150, 100]]], "prompt": "a cat", "settings": {**SETTINGS, "lora_steps": 0}}
+REQUEST = {"drags": [[[120, 100], [150, 100]]], "prompt": "a cat", "settings": {**SETTINGS, "lora_steps": 0}}
+
+
+@pytest.fixture
+def repeating(page):
+    """img2img with a drag to repeat; switched off again."""
+    page.evaluate("switch_to_img2img()")
     page.locator("#img2img_prompt textarea").fill("")
-    page.locator("#dragtext_repeat").get_by_text("DragText: repeat a drag").click()
+    if not page.locator("#dragtext_repeat_enabled").is_visible():
+        page.locator("#dragtext_repeat").get_by_text("DragText: repeat a drag").click()
     page.locator("#dragtext_repeat_enabled input").check()
-    page.locator("#dragtext_repeat_request textarea").fill(json.dumps(request))
-    made = generate(page, "img2img")
+    page.locator("#dragtext_repeat_request textarea").fill(json.dumps(REQUEST))
+    yield page
     page.locator("#dragtext_repeat_enabled input").uncheck()
-    assert made.size == SENT.size
+
+
+def says_what_was_dragged(page) -> None:
     page.wait_for_function("() => document.querySelector('#html_info_img2img').innerText.includes('DragText drags')")
+
+
+def test_img2img_repeats_a_drag(repeating):
+    repeating.evaluate(SEND, ["img2img", uri(SENT), None, ""])
+    assert generate(repeating, "img2img").size == SENT.size
+    says_what_was_dragged(repeating)
+
+
+def test_the_batch_tab_repeats_a_drag_on_each_picture(repeating, tmp_path):
+    page = repeating
+    batch = [page.locator("#mode_img2img").get_by_role(role, name="Batch", exact=True) for role in ("tab", "button")]
+    batch[0].or_(batch[1]).first.click()
+    sent = [SENT, SENT.transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
+    files = [tmp_path / f"{n}.png" for n in range(len(sent))]
+    for file, one in zip(files, sent, strict=True):
+        one.save(file)
+    page.locator("#img2img_batch_upload input[type=file]").set_input_files(files)
+    page.wait_for_function(
+        "() => ['0.png', '1.png'].every((name) => document.querySelector('#img2img_batch_upload').innerText"
+        ".replace(/\\s/g, '').includes(name))"
+    )
+    generate(page, "img2img")
+    says_what_was_dragged(page)
+    made = [np.asarray(one, float) for one in gallery(page)]
+    assert len(made) == len(sent)
+    for one, other in zip(made, sent, strict=True):
+        before = np.asarray(other, float)
+        near, far = (np.abs(one - wanted).mean() for wanted in (before, before[::-1]))
+        assert 0 < near < far
