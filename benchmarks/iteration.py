@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from dragtext.sdk.drag import LOOPS, dragdiffusion, loop_of
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.model.base import DiffusionModel, TextEmbedding
+from dragtext.sdk.model.base import Conditioning, DiffusionModel
 from dragtext.sdk.model.identity import fit
 from dragtext.sdk.model.load import load_model
 from dragtext.sdk.model.memory import peak_memory, start_measuring
@@ -92,7 +92,7 @@ def make_problem(
         model=model,
         times=TimeGrid.of(0.7, 50),
         latent=torch.randn(1, 4, *frame.latent, generator=generator).to(model.device),
-        text=TextEmbedding(embedding, 10),
+        text=Conditioning(embedding, 10),
         handles=handles,
         targets=targets,
         grid=frame.grid,
@@ -107,11 +107,12 @@ def published_iterations(problem: DragProblem) -> Iterator[None]:
     radius, search = settings.supervision_radius, settings.tracking_radius
     model.unet.requires_grad_(True)
     latent = problem.latent.clone().requires_grad_()
-    text = problem.text.embedding.clone().requires_grad_()
+    text = problem.text.tokens.clone().requires_grad_()
     optimisers = torch.optim.Adam([latent], settings.lr), torch.optim.Adam([text], settings.text_lr)
 
     def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
-        native, prediction = features_and_prediction(model, latent.clone(), start, text.clone(), settings.feature_block)
+        words = problem.text.with_tokens(text.clone())
+        native, prediction = features_and_prediction(model, latent.clone(), start, words, settings.feature_block)
         enlarged = interpolate(native.float(), problem.grid, mode="bilinear", align_corners=False)
         return enlarged, ddim_step(model, problem.times, prediction, latent, start)
 
@@ -147,7 +148,7 @@ def published_iterations(problem: DragProblem) -> Iterator[None]:
         optimisers[0].zero_grad()
         text_loss = motion(features.clone(), handle[0], handle[1], direction)
         rows = problem.text.content_length
-        text_loss = text_loss + settings.text_weight * (problem.text.embedding - text)[:, :rows].abs().sum()
+        text_loss = text_loss + settings.text_weight * (problem.text.tokens - text)[:, :rows].abs().sum()
         text_loss.backward()
         optimisers[1].step()
         optimisers[1].zero_grad()
@@ -299,11 +300,11 @@ def phases(model: DiffusionModel, size: int) -> dict[str, dict[str, float]]:
     problem = make_problem(model, size, False, True, steps=2)
     settings = make_settings({"method": "dragdiffusion", "lora_steps": 2}).resolve()
     latents = model.encode_image(torch.zeros(1, 3, size, size, device=model.device))
-    embedding = problem.text.embedding
-    twice = torch.cat([problem.latent] * 2), torch.cat([embedding] * 2)
+    text = problem.text
+    twice = torch.cat([problem.latent] * 2), text.with_tokens(torch.cat([text.tokens] * 2))
     work = {
-        "identity step": fit(model, latents, embedding, settings),
-        "inversion step": invert(model, problem.times, problem.latent, embedding),
+        "identity step": fit(model, latents, text, settings),
+        "inversion step": invert(model, problem.times, problem.latent, text),
         "denoise step": denoise(model, problem.times, *twice, settings),
     }
     found = {}

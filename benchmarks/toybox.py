@@ -88,7 +88,7 @@ def reconstructions(model: DiffusionModel, count: int) -> tuple[dict[str, float]
         image = draw_scene(scene)
         latent = model.encode_image(FRAME.image_to_model(image).to(model.device)).mean
         through = FRAME.part_from_model(model.decode(latent))
-        text = model.encode_text(scene.describe(pose=True)).embedding
+        text = model.encode_text(scene.describe(pose=True))
         for level in invert(model, times, latent, text):
             latent = level
         for timestep in times.timesteps:
@@ -111,11 +111,11 @@ def prompts(model: DiffusionModel, count: int) -> tuple[float, Drawn]:
     right = 0
     pictures: Drawn = []
     times = TimeGrid.of(1.0, PROMPT_STEPS)
-    none = model.encode_text("").embedding
+    none = model.encode_text("")
     for number in range(count):
         scene = make_scene(FIRST_UNSEEN_SEED + 20_000 + number, count=1)
         caption = scene.describe()
-        words = torch.cat([model.encode_text(caption).embedding, none])
+        words = none.with_tokens(torch.cat([model.encode_text(caption).tokens, none.tokens]))
         noise = torch.randn((1, 4, *FRAME.latent), generator=torch.Generator().manual_seed(number))
         latent = noise.to(model.device)
         for timestep in times.timesteps:

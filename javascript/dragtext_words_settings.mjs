@@ -59,7 +59,7 @@ export const GERMAN = {
   mask_weight: ["Gewicht der Maske", "Gewicht des Glieds, das hält, was außerhalb der Maske liegt"],
   strength: ["Wie tief es sich ändern darf", "wie weit das Bild invertiert wird, als Anteil der Schritte"],
   inference_steps: ["Zeichenschritte", "DDIM-Schritte eines ganzen Bildes"],
-  feature_block: ["Merkmalsstufe", "Stufe des Decoders, deren Merkmale gezogen werden, von grob nach fein"],
+  feature_block: ["Merkmalsstufe", "Stufe des Decoders, deren Merkmale gezogen werden, von grob nach fein; die letzte ist 4"],
   supervision_radius: ["Radius des Zugs", "halbe Breite des gezogenen Fensters, in Bildpunkten des Merkmalsgitters"],
   tracking_radius: [
     "Radius der Suche",

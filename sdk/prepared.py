@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from .model import cache, identity
-from .model.base import DiffusionModel, LatentDistribution, TextEmbedding
+from .model.base import Conditioning, DiffusionModel, LatentDistribution
 from .model.schedule import TimeGrid, invert
 from .picture.frame import Frame
 from .result import Progress
@@ -39,11 +39,11 @@ class Prepared:
         """Changes with the picture, the prompt and the model."""
         return self._key("picture", model, self._digest, self._prompt)
 
-    def text(self, model: DiffusionModel) -> TextEmbedding:
-        """The encoded prompt."""
-        key = self._key("text", model, str(model.device), self._prompt)
+    def text(self, model: DiffusionModel, frame: Frame) -> Conditioning:
+        """The encoded prompt, for a picture of the frame's size."""
+        key = self._key("text", model, str(model.device), self._prompt, frame.padded)
         found = self._recall(key)
-        return self._keep(key, model.encode_text(self._prompt)) if found is None else found
+        return self._keep(key, model.encode_text(self._prompt, frame.padded)) if found is None else found
 
     def latents(self, model: DiffusionModel, frame: Frame) -> LatentDistribution:
         """What the autoencoder makes of the part of the picture in `frame`."""
@@ -65,8 +65,8 @@ class Prepared:
         if stored is not None:
             weights = identity.from_tensors(model, stored, settings.lora_rank)
         if weights is None:
-            text, latents = self.text(model), self.latents(model, frame)
-            with closing(identity.fit(model, latents, text.embedding, settings)) as fitting:
+            text, latents = self.text(model, frame), self.latents(model, frame)
+            with closing(identity.fit(model, latents, text, settings)) as fitting:
                 for done, fitted in enumerate(fitting, start=1):
                     weights = fitted
                     yield Progress("identity", done, total)
@@ -83,7 +83,7 @@ class Prepared:
         settings: ResolvedSettings,
         picture: np.ndarray | None = None,
     ) -> Generator[Progress, None, Tensor]:
-        """The latent (1, 4, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place.
+        """The latent (1, c, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place.
 
         picture: another one, like this, that begins an edit; prompt and LoRA stay this picture's.
         """
@@ -93,8 +93,8 @@ class Prepared:
         key = self._key("inverted", str(model.device), times, identity_key, digest)
         inverted = self._recall(key)
         if inverted is None:
-            text, latents = self.text(model), self._latents(model, frame, begun, digest)
-            with closing(invert(model, times, latents.mean, text.embedding)) as levels:
+            text, latents = self.text(model, frame), self._latents(model, frame, begun, digest)
+            with closing(invert(model, times, latents.mean, text)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent
                     yield Progress("invert", done, len(times.timesteps))
@@ -151,5 +151,7 @@ def _bytes(value: Any) -> int:
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, dict):
-        return sum(_bytes(part) for pair in value.values() for part in pair)
-    return sum(_bytes(part) for part in vars(value).values() if isinstance(part, Tensor))
+        return sum(map(_bytes, value.values()))
+    if isinstance(value, tuple):
+        return sum(map(_bytes, value))
+    return sum(_bytes(part) for part in vars(value).values() if isinstance(part, (Tensor, dict)))

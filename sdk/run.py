@@ -24,7 +24,7 @@ from .drag.problem import DragProblem
 from .drag.regions import Regions
 from .drag.start import Start, warp_picture
 from .errors import InputError, InterruptedEditError
-from .model.base import DiffusionModel
+from .model.base import Conditioning, DiffusionModel
 from .model.exclusive import Turn, exclusive, plain_torch
 from .model.identity import IdentityWeights
 from .model.memory import memory_errors, peak_memory, start_measuring
@@ -147,6 +147,7 @@ class Phases:
         self._clock = _Clock(model.device)
         self._turn: Turn | None = None
         self._step: Step | None = None
+        self._text: Conditioning | None = None
 
     def advance(self, events: Generator[Progress, None, EditResult]) -> Progress:
         """The next event of `run`; the caller's own time between two of them is not counted."""
@@ -165,7 +166,7 @@ class Phases:
             model, settings, prepared, frame = self.model, self._settings, self._prepared, self._frame
             start_measuring(model.device)
             self._clock.begin("encode")
-            text = prepared.text(model)
+            self._text = text = prepared.text(model, frame)
             prepared.latents(model, frame)
             if settings.lora_steps:
                 self._clock.begin("identity")
@@ -250,14 +251,14 @@ class Phases:
 
     def _preview(self, step: Step) -> Image.Image:
         """What the step's latent would become if the noise that the U-Net sees in it now were taken away at once."""
-        if step is not self._step:
+        if step is not self._step or self._text is None:
             raise InputError("The preview of a step is there until the next step begins; ask for it before.")
         latent = step.latent
         with plain_torch(self.model.device), torch.no_grad():
             if step.level < len(self._times.timesteps):
                 timestep = self._times.timesteps[step.level]
                 with nullcontext() if step.bottleneck is None else replace_mid(self.model, step.bottleneck):
-                    prediction = self.model.predict(latent, timestep, step.text)
+                    prediction = self.model.predict(latent, timestep, self._text.with_tokens(step.text))
                 abar = alpha_bar(self.model, timestep)
                 _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
             image = self.model.decode(latent)
@@ -273,7 +274,7 @@ class Phases:
             latent_before=(problem.latent if last.reference is None else last.reference).cpu(),
             latent_after=last.latent.cpu(),
             bottleneck=None if last.bottleneck is None else last.bottleneck.cpu(),
-            text_before=problem.text.embedding.cpu(),
+            text_before=problem.text.tokens.cpu(),
             text_after=last.text.cpu(),
             identity={path: (down.cpu(), up.cpu()) for path, (down, up) in weights.items()},
             original=self._loaded.numbers,
@@ -281,6 +282,7 @@ class Phases:
             mask=self._mask,
             profile=self._loaded.profile,
             kept=self._kept(),
+            fixed={name: value.cpu() for name, value in problem.text.fixed.items()},
         )
 
     def _kept(self) -> Kept | None:
@@ -390,7 +392,7 @@ def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:
         handles=np.stack([s.handles for s in done]) if done else np.zeros(shape),
         loss=np.array([s.loss for s in done], dtype=np.float64),
         latent=_rows([problem.latent, *(s.latent for s in done)]),
-        text=_rows([problem.text.embedding, *(s.text for s in done)]),
+        text=_rows([problem.text.tokens, *(s.text for s in done)]),
         bottleneck=_rows(bottlenecks) if bottlenecks else None,
     )
 

@@ -90,7 +90,7 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     )
     inference_steps: int = Field(default=50, ge=2, le=500, description="DDIM steps of a full denoise")
     feature_block: int = Field(
-        default=3, ge=1, le=4, description="decoder block whose features are dragged, coarse to fine"
+        default=3, ge=1, le=4, description="decoder stage whose features are dragged, coarse to fine; the last one is 4"
     )
     supervision_radius: int | None = Field(
         default=None, ge=0, le=32, description="half width of the supervised window, feature-grid pixels"

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.convolution import FastConvolutions, Product, Winograd, fast_convolutions
 from torch.nn.functional import conv2d
 
@@ -130,7 +131,7 @@ def wide_model():
 
 def gradients(model):
     latent, text = normal(1, 4, 32, 32).requires_grad_(), normal(1, 77, 32, seed=1).requires_grad_()
-    prediction = model.predict(latent, 300, text)
+    prediction = model.predict(latent, 300, Conditioning(text))
     return prediction.detach(), *torch.autograd.grad(prediction.square().sum(), (latent, text))
 
 

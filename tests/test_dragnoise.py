@@ -47,7 +47,7 @@ def test_dragnoise_starts_from_the_models_own_mid_block(model):
     problem = make_problem(model, "dragnoise", steps=1, lr=1e-6)
     first = next(iter(dragnoise.steps(problem)))
     with torch.no_grad():
-        own = features_only(model, problem.latent, problem.times.start, problem.text.embedding, 0)
+        own = features_only(model, problem.latent, problem.times.start, problem.text, 0)
     assert torch.allclose(first.bottleneck, own, atol=1e-5)
 
 

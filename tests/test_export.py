@@ -107,10 +107,8 @@ def test_an_exported_model_gives_the_same_numbers_wherever_it_is_moved(embedded,
     times = 768 // embedded.unet.config.cross_attention_dim
     expected, found = embedded.encode_text(prompt), model.encode_text(prompt)
     assert found.content_length == expected.content_length
-    assert torch.allclose(found.embedding[..., ::times], expected.embedding, atol=0.05)
-    assert torch.allclose(
-        model.predict(latent, 401, found.embedding), embedded.predict(latent, 401, expected.embedding), atol=0.02
-    )
+    assert torch.allclose(found.tokens[..., ::times], expected.tokens, atol=0.05)
+    assert torch.allclose(model.predict(latent, 401, found), embedded.predict(latent, 401, expected), atol=0.02)
     assert torch.allclose(model.encode_image(image).mean, embedded.encode_image(image).mean, atol=0.02)
     assert torch.allclose(model.decode(latent), embedded.decode(latent), atol=0.02)
 

@@ -29,7 +29,7 @@ def test_gooddrag_alternates_drags_and_denoising(model):
         for level in range(3):
             assert torch.allclose(updates[4 * level].reference, reference, atol=1e-5)
             timestep = problem.times.timesteps[level]
-            prediction = model.predict(reference, timestep, problem.text.embedding)
+            prediction = model.predict(reference, timestep, problem.text)
             reference = ddim_step(model, problem.times, prediction, reference, timestep)
     assert torch.allclose(steps[-1].reference, reference, atol=1e-5)
 
@@ -39,7 +39,7 @@ def test_gooddrag_carries_the_embedding_from_level_to_level_except_as_published(
     carried = [s for s in gooddrag.steps(make_problem(model, "gooddrag", **options)) if s.updated]
     restarting = make_problem(model, "gooddrag", gradients="official", **options)
     published = [s for s in gooddrag.steps(restarting) if s.updated]
-    start = model.encode_text("a red cat").embedding
+    start = model.encode_text("a red cat").tokens
 
     def distance(step):
         return (step.text - start).abs().max().item()

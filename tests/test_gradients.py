@@ -51,11 +51,11 @@ def written_out(problem, latent, text, start_previous):
 def test_modes(model, mode, mask):
     problem = make_problem(model, mask, gradients=mode)
     with torch.no_grad():
-        _, start_previous = problem.evaluate(problem.latent, problem.text.embedding)
+        _, start_previous = problem.evaluate(problem.latent, problem.text.tokens)
     generator = torch.Generator().manual_seed(2)
     # Away from the start, so that neither the background term nor the regulariser vanishes.
     latent = problem.latent + 0.1 * torch.randn(problem.latent.shape, generator=generator)
-    text = problem.text.embedding + 0.1 * torch.randn(problem.text.embedding.shape, generator=generator)
+    text = problem.text.tokens + 0.1 * torch.randn(problem.text.tokens.shape, generator=generator)
     latent.requires_grad_()
     text.requires_grad_()
 
@@ -66,7 +66,7 @@ def test_modes(model, mode, mask):
     if background is not None:
         background_z, background_c = torch.autograd.grad(background, (latent, text))
     rows = problem.text.content_length
-    term = problem.settings.text_weight * (problem.text.embedding[:, :rows] - text[:, :rows]).abs().sum()
+    term = problem.settings.text_weight * (problem.text.tokens[:, :rows] - text[:, :rows]).abs().sum()
     (regulariser,) = torch.autograd.grad(term, text)
     assert regulariser[:, rows:].abs().max() == 0
 
@@ -87,14 +87,14 @@ def test_modes(model, mode, mask):
 
 def test_the_regulariser_has_no_gradient_at_the_start(model):
     problem = make_problem(model)
-    assert regulariser_gradient(problem.text.embedding.clone(), problem).abs().max() == 0
+    assert regulariser_gradient(problem.text.tokens.clone(), problem).abs().max() == 0
 
 
 def test_without_text_only_the_latent_moves(model):
     problem = make_problem(model, text=False)
     steps = list(dragdiffusion.steps(problem))
     assert len(steps) == 4
-    assert torch.equal(steps[-1].text, problem.text.embedding)
+    assert torch.equal(steps[-1].text, problem.text.tokens)
     assert not torch.equal(steps[-1].latent, problem.latent)
 
 
@@ -104,7 +104,7 @@ def test_one_adam_step_moves_by_the_learning_rate(model):
     first, last = dragdiffusion.steps(problem)
     moved = first.latent - problem.latent
     assert moved.abs().max().item() == pytest.approx(0.05, rel=1e-3)
-    assert (first.text - problem.text.embedding).abs().max().item() == pytest.approx(0.004, rel=1e-3)
+    assert (first.text - problem.text.tokens).abs().max().item() == pytest.approx(0.004, rel=1e-3)
     assert not last.updated
     assert torch.equal(last.latent, first.latent)
 

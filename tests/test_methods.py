@@ -36,7 +36,7 @@ def test_borders_and_masks_never_break_a_variant(model, method, text, handles, t
         assert step.text.isfinite().all()
         assert step.handles.shape == problem.handles.shape
         assert ((step.handles > -1) & (step.handles < 32)).all()
-    assert torch.equal(steps[-1].text, problem.text.embedding) == (not text)
+    assert torch.equal(steps[-1].text, problem.text.tokens) == (not text)
 
 
 @pytest.mark.parametrize("gradients", ["joint", "paper", "official", "repository"])
@@ -48,7 +48,7 @@ def test_every_gradient_mode_runs_and_changes_both(model, method, gradients):
     moved = steps[-1].bottleneck if method == "dragnoise" else steps[-1].latent
     first = steps[0].bottleneck if method == "dragnoise" else steps[0].latent
     assert not torch.equal(moved, first)
-    assert not torch.equal(steps[-1].text, problem.text.embedding)
+    assert not torch.equal(steps[-1].text, problem.text.tokens)
 
 
 @pytest.mark.parametrize("method", LOOPS)
@@ -73,9 +73,10 @@ def test_nan_ends_with_the_last_good_state(model, method, monkeypatch):
     # GoodDrag looks at its levels first; FreeDrag and the others once.
     clean = {"gooddrag": 4}.get(method, 3)
 
-    def poisoned(self, latent, timestep, text):
+    def poisoned(self, latent, timestep, words):
         calls.append(1)
-        return real(self, latent, timestep, text * (float("nan") if len(calls) > clean else 1.0))
+        spoilt = words.tokens * (float("nan") if len(calls) > clean else 1.0)
+        return real(self, latent, timestep, words.with_tokens(spoilt))
 
     monkeypatch.setattr(type(model), "predict", poisoned)
     steps = list(loop_of(method)(problem))
@@ -101,7 +102,7 @@ def test_nan_from_the_last_update_is_not_the_result(model, method, monkeypatch):
     steps = list(loop_of(method)(problem))
     assert steps[-1].diverged
     assert torch.equal(steps[-1].latent, problem.latent)
-    assert torch.equal(steps[-1].text, problem.text.embedding)
+    assert torch.equal(steps[-1].text, problem.text.tokens)
 
 
 def test_supervision_by_the_original_feature_compares_the_right_patches():
@@ -141,4 +142,4 @@ def test_the_advice_against_nan_fits_the_precision(method, dtype, advice):
     latents = model.encode_image(torch.zeros(1, 3, 64, 64))
     settings = make_settings({"lora_steps": 1}).resolve()
     with pytest.raises(ModelError, match=f"{advice}.*--lora-steps 0"):
-        list(identity.fit(model, latents, model.encode_text("").embedding, settings))
+        list(identity.fit(model, latents, model.encode_text(""), settings))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from dragtext.sdk.drag import loop_of
 from dragtext.sdk.drag.problem import DragProblem
-from dragtext.sdk.model.base import TextEmbedding
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.diffusers import DiffusersModel
 from dragtext.sdk.model.schedule import TimeGrid, invert
 from dragtext.sdk.picture.frame import Frame
@@ -59,7 +59,7 @@ class Start(NamedTuple):
 
     model: DiffusersModel
     frame: Frame
-    words: TextEmbedding
+    words: Conditioning
     times: TimeGrid
     latent: torch.Tensor
 
@@ -73,8 +73,8 @@ def start() -> Start:
     words = model.encode_text("a cat the red dog")
     times = TimeGrid.of(STRENGTH, make_settings({}).resolve().inference_steps)
     encoded = model.encode_image(frame.image_to_model(image)).mean
-    *_, latent = invert(model, times, encoded, words.embedding)
-    alone = plain.inverted(model.unet, model.alphas_cumprod, list(times.timesteps), encoded, words.embedding)
+    *_, latent = invert(model, times, encoded, words)
+    alone = plain.inverted(model.unet, model.alphas_cumprod, list(times.timesteps), encoded, words.tokens)
     assert (latent - alone).abs().max() < 1e-5
     return Start(model, frame, words, times, latent)
 
@@ -106,7 +106,7 @@ def plainly(problem: DragProblem, numbers: dict, second_backward: bool) -> plain
         alphas=problem.model.alphas_cumprod,
         timesteps=list(problem.times.timesteps),
         latent=problem.latent,
-        text=problem.text.embedding,
+        text=problem.text.tokens,
         content=problem.text.content_length,
         handles=problem.handles,
         targets=problem.targets,
@@ -156,4 +156,4 @@ def test_every_update_is_the_published_one(start, case):
     elif method != "dragnoise" and drags is ONE:  # whose few updates change no feature by enough
         assert len({tuple(step.handles.flatten()) for step in updates}) > 1, "the points never moved"
     if text:
-        assert (published.text[-1] - problem.text.embedding).abs().max() > 0
+        assert (published.text[-1] - problem.text.tokens).abs().max() > 0

@@ -40,7 +40,7 @@ def keys(model, *, rgb=None, prompt="a cat", frame=None, strength=0.7, **setting
     frame = frame or Frame.of(*rgb.shape[:2])
     times = TimeGrid.of(resolved.strength, resolved.inference_steps)
     steps = {
-        "text": lambda: [found.text(model)],
+        "text": lambda: [found.text(model, frame)],
         "latents": lambda: [found.latents(model, frame)],
         "lora": lambda: found.identity(model, frame, resolved),
         "inverted": lambda: found.inverted(model, frame, times, resolved),
@@ -69,10 +69,10 @@ LATER = {"lora", "stored", "inverted"}
     [
         ({}, set()),
         ({"rgb": noise(seed=1)}, {"latents", *LATER}),
-        ({"rgb": noise().reshape(93, 70, 3)}, {"latents", *LATER}),
+        ({"rgb": noise().reshape(93, 70, 3)}, {"text", "latents", *LATER}),
         ({"prompt": "a dog"}, {"text", *LATER}),
-        ({"frame": Frame.of(70, 93, pixels=64 * 64)}, {"latents", *LATER}),
-        ({"frame": Frame.of(70, 93, box=(0, 0, 64, 64))}, {"latents", *LATER}),
+        ({"frame": Frame.of(70, 93, pixels=64 * 64)}, {"text", "latents", *LATER}),
+        ({"frame": Frame.of(70, 93, box=(0, 0, 64, 64))}, {"text", "latents", *LATER}),
         ({"strength": 0.5}, {"inverted"}),
         ({"inference_steps": 10}, {"inverted"}),
         ({"lora_steps": 1}, LATER),

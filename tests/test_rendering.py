@@ -47,7 +47,7 @@ def test_v_0_is_the_plain_reconstruction_and_v_1_the_result(results, method, mod
     result = results[method]
     assert np.array_equal(np.array(result.at(1)), np.array(result.image))
     frame = Frame.of(70, 93)
-    text = model.encode_text("a cat").embedding
+    text = model.encode_text("a cat")
     times = TimeGrid.of(result.settings.strength, 4)
     *_, latent = invert(model, times, model.encode_image(frame.image_to_model(noise())).mean, text)
     with torch.no_grad():

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.taps import (
     features_and_prediction,
     features_only,
@@ -25,7 +26,7 @@ def inputs(batch=1, seed=0):
 def predict(model, batch=1):
     latent, text = inputs(batch)
     with torch.no_grad():
-        return model.predict(latent, 500, text)
+        return model.predict(latent, 500, Conditioning(text))
 
 
 def snapshot(model):
@@ -66,9 +67,9 @@ def test_the_model_is_what_it_was(model, ending):
             remember(model.layout.encoder, {}),
             replace_mid(model, torch.zeros(1)),
         ):
-            changed = model.predict(latent, 500, text)
+            changed = model.predict(latent, 500, Conditioning(text))
             assert not torch.equal(changed, before[4])
-            features_only(model, latent, 500, text, 3)
+            features_only(model, latent, 500, Conditioning(text), 3)
             if ending:
                 raise ending
 
@@ -84,7 +85,7 @@ def test_an_exception_inside_the_forward_leaves_no_hook(model):
     before = snapshot(model)
     latent, text = inputs()
     with pytest.raises(RuntimeError):
-        features_only(model, latent[:, :3], 500, text, 3)
+        features_only(model, latent[:, :3], 500, Conditioning(text), 3)
     assert_unchanged(model, before)
 
 
@@ -92,11 +93,11 @@ def test_an_exception_inside_the_forward_leaves_no_hook(model):
 def test_early_exit_gives_the_same_features_and_computes_less(model, block):
     latent, text = inputs()
     with torch.no_grad():
-        full, prediction = features_and_prediction(model, latent, 500, text, block)
+        full, prediction = features_and_prediction(model, latent, 500, Conditioning(text), block)
         calls = []
         handle = model.unet.conv_out.register_forward_hook(lambda *_: calls.append(1))
         try:
-            assert torch.equal(features_only(model, latent, 500, text, block), full)
+            assert torch.equal(features_only(model, latent, 500, Conditioning(text), block), full)
         finally:
             handle.remove()
     assert not calls
@@ -106,10 +107,10 @@ def test_early_exit_gives_the_same_features_and_computes_less(model, block):
 def test_shared_attention_uses_the_reference_and_leaves_it_alone(model):
     latents, text = inputs(2)
     with torch.no_grad():
-        plain = model.predict(latents, 500, text)
+        plain = model.predict(latents, 500, Conditioning(text))
         with share_attention(model, 2):
-            shared = model.predict(latents, 500, text)
-            twins = model.predict(latents[:1].expand(2, -1, -1, -1), 500, text[:1].expand(2, -1, -1))
+            shared = model.predict(latents, 500, Conditioning(text))
+            twins = model.predict(latents[:1].expand(2, -1, -1, -1), 500, Conditioning(text[:1].expand(2, -1, -1)))
     assert torch.allclose(shared[0], plain[0], atol=1e-6)
     assert (shared[1] - plain[1]).abs().max() > 1e-3
     assert torch.allclose(twins[0], twins[1], atol=1e-6)
@@ -123,9 +124,9 @@ def test_the_adapter_equals_merged_weights(model):
     with torch.no_grad():
         for path, (down, up) in adapter.items():
             merged.unet.get_submodule(path).weight += up @ down
-        expected = merged.predict(latent, 500, text)
+        expected = merged.predict(latent, 500, Conditioning(text))
         with low_rank_adapter(model.unet, adapter):
-            actual = model.predict(latent, 500, text)
+            actual = model.predict(latent, 500, Conditioning(text))
     assert (actual - predict(model)).abs().max() > 1e-3
     assert torch.allclose(actual, expected, atol=1e-4)
 
@@ -143,8 +144,8 @@ def test_the_adapter_equals_peft(model):
             layer.lora_A["default"].weight.copy_(down)
             layer.lora_B["default"].weight.copy_(up)
         with low_rank_adapter(model.unet, adapter):
-            actual = model.predict(latent, 500, text)
-        assert torch.allclose(actual, other.predict(latent, 500, text), atol=1e-4)
+            actual = model.predict(latent, 500, Conditioning(text))
+        assert torch.allclose(actual, other.predict(latent, 500, Conditioning(text)), atol=1e-4)
 
 
 def test_a_remembered_module_computes_once_and_its_hooks_still_run(model):
@@ -154,11 +155,11 @@ def test_a_remembered_module_computes_once_and_its_hooks_still_run(model):
     outer = block.register_forward_hook(lambda *_: seen.append("hook"))
     try:
         with torch.no_grad():
-            plain = model.predict(latent, 500, text)
+            plain = model.predict(latent, 500, Conditioning(text))
             seen.clear()
             for _ in range(3):
                 with remember([block], outputs):
-                    again = model.predict(latent, 500, text)
+                    again = model.predict(latent, 500, Conditioning(text))
     finally:
         inner.remove()
         outer.remove()
@@ -169,13 +170,13 @@ def test_a_remembered_module_computes_once_and_its_hooks_still_run(model):
 def test_the_replaced_mid_block_goes_as_far_as_its_share(model):
     latents, text = inputs(2)
     with torch.no_grad():
-        plain = model.predict(latents, 500, text)
-        own = features_only(model, latents, 500, text, 0)
+        plain = model.predict(latents, 500, Conditioning(text))
+        own = features_only(model, latents, 500, Conditioning(text), 0)
         other = own[:1] + 1
         with replace_mid(model, other, torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)):
-            mixed = model.predict(latents, 500, text)
+            mixed = model.predict(latents, 500, Conditioning(text))
         with replace_mid(model, other):
-            replaced = model.predict(latents, 500, text)
+            replaced = model.predict(latents, 500, Conditioning(text))
     assert torch.allclose(mixed[0], plain[0], atol=1e-6)
     assert torch.equal(mixed[1], replaced[1])
     assert (replaced[0] - plain[0]).abs().max() > 1e-4

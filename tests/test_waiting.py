@@ -244,7 +244,7 @@ def test_on_a_gpu_nothing_else_waits(method):
 
 def test_fitting_waits_once_a_step(model, monkeypatch):
     settings = make_settings({"lora_steps": 4, "lora_batch": 2}).resolve()
-    latents, text = model.encode_image(torch.zeros(1, 3, 64, 64)), model.encode_text("a cat").embedding
+    latents, text = model.encode_image(torch.zeros(1, 3, 64, 64)), model.encode_text("a cat")
     real = torch.optim.AdamW.step
     with watching(monkeypatch) as watch:
 
@@ -261,7 +261,7 @@ def test_a_loss_read_late_is_an_error_all_the_same(monkeypatch):
     broken = tiny_model()
     broken.unet.up_blocks[2].resnets[0].conv1.weight.data.fill_(float("nan"))
     settings = make_settings({"lora_steps": 2, "lora_batch": 1}).resolve()
-    latents, text = broken.encode_image(torch.zeros(1, 3, 64, 64)), broken.encode_text("a cat").embedding
+    latents, text = broken.encode_image(torch.zeros(1, 3, 64, 64)), broken.encode_text("a cat")
     monkeypatch.setattr(identity, "runs_ahead", lambda _device: True)
     with pytest.raises(ModelError, match="identity LoRA"):
         list(identity.fit(broken, latents, text, settings))

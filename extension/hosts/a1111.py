@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...sdk.errors import ModelError
-from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from ...sdk.model.base import Conditioning, DiffusionModel, LatentDistribution, PredictionType
 from ...sdk.model.recommended import read_recommended
 from .layout import original_layout
 from .leftovers import check_layers, without_attributes, without_leftovers
@@ -20,11 +20,11 @@ from .webui import (
     SUPPORTED,
     WebUI,
     active_networks,
+    conditioning_of,
     file_version,
     native_resolution,
     network_facts,
     prompt_at,
-    text_embedding,
 )
 
 HALF_FLOATS = (torch.float16, torch.bfloat16)
@@ -66,24 +66,24 @@ class LdmModel(DiffusionModel):
         self.native_resolution = native_resolution(model, self.prediction_type, 8 * int(model.image_size))
         self.fingerprint, self.name = fingerprint, name
 
-    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+    def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         if isinstance(timestep, Tensor):
             timesteps = timestep.to(self.device)
         else:
             timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
         # apply_model is the host's one entry that casts, autocasts and moves modules; it writes into the dict.
-        conditioning = {"c_crossattn": [text.to(self.device)], "c_concat": []}
+        crossed = {"c_crossattn": [conditioning.tokens.to(self.device)], "c_concat": []}
         with self._autocast():
-            return self._model.apply_model(latent.to(self.device), timesteps, conditioning).float()
+            return self._model.apply_model(latent.to(self.device), timesteps, crossed).float()
 
     @torch.no_grad()
-    def encode_text(self, prompt: str) -> TextEmbedding:
+    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         text = self._text  # what is left of `prompt` where the host has taken extra networks out
         encoder = self._model.cond_stage_model
         with self._autocast():
             embedding = self._model.get_learned_conditioning([text])
         chunks, _ = encoder.tokenize_line(text)
-        return text_embedding(embedding, [chunk.tokens for chunk in chunks], encoder.id_end)
+        return conditioning_of(embedding, [chunk.tokens for chunk in chunks], encoder.id_end)
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:

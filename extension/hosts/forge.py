@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...sdk.errors import ModelError
-from ...sdk.model.base import DiffusionModel, LatentDistribution, PredictionType, TextEmbedding
+from ...sdk.model.base import Conditioning, DiffusionModel, LatentDistribution, PredictionType
 from ...sdk.model.recommended import read_recommended
 from ...sdk.model.taps import hooks
 from .layout import original_layout
@@ -22,11 +22,11 @@ from .webui import (
     SUPPORTED,
     WebUI,
     active_networks,
+    conditioning_of,
     file_version,
     native_resolution,
     network_facts,
     prompt_at,
-    text_embedding,
 )
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class ForgeModel(DiffusionModel):
         self.native_resolution = native_resolution(engine, self.prediction_type)
         self.fingerprint, self.name = fingerprint, name
 
-    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+    def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         needed = GRAPH_FACTOR * float(self._kmodel.memory_required(list(latent.shape)))
         if needed > self._ready_for:
             # The autoencoder and the text encoder may have pushed the U-Net off the device since the last call.
@@ -69,12 +69,12 @@ class ForgeModel(DiffusionModel):
             timesteps = timestep.to(self.device, torch.float32)
         else:
             timesteps = torch.full((count,), float(timestep), device=self.device)
-        context = text.to(self.device, self.dtype)
+        context = conditioning.tokens.to(self.device, self.dtype)
         # A dict of our own: the U-Net writes into it, and its default is shared by everybody.
         return self.unet(latent.to(self.device, self.dtype), timesteps, context=context, transformer_options={}).float()
 
     @torch.no_grad()
-    def encode_text(self, prompt: str) -> TextEmbedding:
+    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         from modules import shared
 
         text = self._text  # what is left of `prompt` where the host has taken extra networks out
@@ -88,7 +88,7 @@ class ForgeModel(DiffusionModel):
             processor.clip_skip = before
             self._ready_for = 0.0
         chunks, _ = processor.tokenize_line(text)
-        return text_embedding(embedding.to(self.device), [chunk.tokens for chunk in chunks], processor.id_end)
+        return conditioning_of(embedding.to(self.device), [chunk.tokens for chunk in chunks], processor.id_end)
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:

@@ -24,6 +24,6 @@ def original_layout(unet: nn.Module) -> UNetLayout:
             stages.append([])
     if len(stages) != STAGES or not stages[-1]:
         raise ModelError("This model's U-Net does not have four decoder stages; only Stable Diffusion 1.x and 2.x do.")
-    first, second, third, last = (DecoderStage(stage[-1], tuple(stage)) for stage in stages)
     encoder = tuple(unet.input_blocks)  # type: ignore[arg-type]
-    return UNetLayout(encoder, unet.middle_block, (first, second, third, last))  # type: ignore[arg-type]
+    places = tuple(DecoderStage(stage[-1], tuple(stage)) for stage in stages)
+    return UNetLayout(encoder, unet.middle_block, places)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ...sdk.errors import InputError, ModelError
-from ...sdk.model.base import PredictionType, TextEmbedding
+from ...sdk.model.base import Conditioning, PredictionType
 from ...sdk.model.recommended import Recommended, read_recommended
 from ..options import BY_NAME, PREFIX
 from .base import Accounts, Host, Notice
@@ -267,7 +267,7 @@ def native_resolution(model: Any, prediction_type: PredictionType, configured: i
     return 768 if prediction_type == "v_prediction" and getattr(model, "is_sd2", False) else configured
 
 
-def text_embedding(embedding: Any, chunks: list[Any], end: int) -> TextEmbedding:
+def conditioning_of(embedding: Any, chunks: list[Any], end: int) -> Conditioning:
     """A host's conditioning as the SDK's. embedding: (1, 77 k, D); chunks: the k chunks' tokens; end: the end token.
 
     The hosts cut long prompts into chunks of 75 tokens, each with a start and an end; all of it up to the last prompt
@@ -277,7 +277,7 @@ def text_embedding(embedding: Any, chunks: list[Any], end: int) -> TextEmbedding
     length = last.index(end) if end in last else len(last)
     rows = embedding.shape[1]
     content = min(CHUNK * (len(chunks) - 1) + length, rows)
-    return TextEmbedding(embedding.detach().float().clone(), content)
+    return Conditioning(embedding.detach().float().clone(), content)
 
 
 def file_version(path: Path) -> str:

@@ -43,7 +43,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the bottleneck (and the text embedding), and a last one that only looks."""
     model = problem.model
     with torch.no_grad():
-        start = features_only(model, problem.begin, problem.times.start, problem.text.embedding, block=0).float()
+        start = features_only(model, problem.begin, problem.times.start, problem.text, block=0).float()
 
     # Without text nothing before the bottleneck ever changes: the encoder and the mid block are computed once.
     constant = () if problem.settings.text else (*model.layout.encoder, mid_block(model))

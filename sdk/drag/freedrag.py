@@ -109,9 +109,9 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     settings, goals = problem.settings, problem.aims
     radius, small = settings.supervision_radius, 0.5 * settings.expected_loss
     x = Variable(problem.begin, settings.lr)
-    text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
+    text = Variable(problem.text.tokens, settings.text_lr if settings.text else None)
     with torch.no_grad():
-        features, start_previous = problem.evaluate(problem.latent, problem.text.embedding)
+        features, start_previous = problem.evaluate(problem.latent, problem.text.tokens)
         templates = sample(features, problem.places(problem.handles), radius)
     current = problem.places(problem.begun)
     loss_first = loss_end = current.new_zeros(len(current))

@@ -54,7 +54,7 @@ def original_trajectory(problem: DragProblem, levels: int) -> tuple[list[Feature
     """Feature maps of the undragged latent at the first levels, and its latents there and one level further."""
     originals, latents = [], [problem.latent]
     for level in range(levels):
-        features, previous = problem.evaluate(latents[-1], problem.text.embedding, level=level, full=True)
+        features, previous = problem.evaluate(latents[-1], problem.text.tokens, level=level, full=True)
         assert previous is not None  # full
         originals.append(features)
         latents.append(previous)
@@ -74,7 +74,7 @@ class _Told(Telling[_State]):
     """What the host makes of the iterations. reference: the original's latents by level."""
 
     def __init__(self, problem: DragProblem, reference: list[Tensor]) -> None:
-        super().__init__(problem, _State(problem.begin, problem.text.embedding, 0))
+        super().__init__(problem, _State(problem.begin, problem.text.tokens, 0))
         self._reference = reference
 
     def step(self, number: int, state: _State, **more: Any) -> Step:
@@ -95,7 +95,7 @@ class _Told(Telling[_State]):
         """The step at the level where the plain denoise takes over, one further than `state`."""
         problem, level = self.problem, state.level
         with torch.no_grad():
-            prediction = problem.model.predict(state.latent, problem.times.timesteps[level], state.text)
+            prediction = problem.predict(state.latent, state.text, level)
             latent = problem.denoised(prediction, state.latent, level)
         if not Reading(finite=latent.isfinite().all()).take()["finite"]:
             return self.step(number, self.good, diverged=True)
@@ -115,7 +115,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     levels = min(_levels(settings), len(problem.times.timesteps))
     originals, reference = original_trajectory(problem, levels)
     text_lr = settings.text_lr if settings.text else None
-    text = Variable(problem.text.embedding, text_lr)
+    text = Variable(problem.text.tokens, text_lr)
     gradients = Gradients(problem, leaks=False)
     # The published text variant begins every level with the original embedding and can so lose all it had learnt.
     restarts = settings.gradients in ("official", "repository")
@@ -125,7 +125,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
 
     for level in range(levels):
         if restarts and level:
-            text = Variable(problem.text.embedding, text_lr)
+            text = Variable(problem.text.tokens, text_lr)
         x = Variable(latent, settings.lr)
         templates = handle_features(originals[level], begun)
         state = _State(x.snapshot(), text.snapshot(), level)
@@ -171,7 +171,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
         if over or level == levels - 1:
             break
         with torch.no_grad():
-            prediction = problem.model.predict(x.leaf, problem.times.timesteps[level], text.leaf)
+            prediction = problem.predict(x.leaf, text.leaf, level)
             latent = problem.denoised(prediction, x.leaf, level).detach()
 
     if (yield from told.rest()):

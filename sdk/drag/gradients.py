@@ -17,11 +17,11 @@ from .problem import DragProblem
 def regulariser_gradient(text: Tensor, problem: DragProblem) -> Tensor:
     """Gradient of `text_weight * sum |c0 - c|` over the start token and the prompt's tokens (DragText eq. 6).
 
-    It is analytic, a sign, so the term never enters the graph. sign(0) = 0. Returns (1, 77, D).
+    It is analytic, a sign, so the term never enters the graph. sign(0) = 0. Returns (1, L, D).
     """
     gradient = torch.zeros_like(text)
     content = slice(0, problem.text.content_length)
-    gradient[:, content] = torch.sign(text.detach()[:, content] - problem.text.embedding[:, content])
+    gradient[:, content] = torch.sign(text.detach()[:, content] - problem.text.tokens[:, content])
     return gradient * problem.settings.text_weight
 
 

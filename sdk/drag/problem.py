@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from ..model.base import DiffusionModel, TextEmbedding
+from ..model.base import Conditioning, DiffusionModel
 from ..model.schedule import TimeGrid, alpha_bar, ddim_move
 from ..model.taps import features_and_prediction, features_only
 from ..settings import ResolvedSettings
@@ -21,7 +21,7 @@ class DragProblem:
     """One drag to solve.
 
     times: the timesteps of the edit; a loop starts at the first of them.
-    latent: (1, 4, h, w) float32, inverted to that timestep; text: the prompt's embedding.
+    latent: (1, c, h, w) float32, inverted to that timestep; text: the prompt.
     handles, targets: (n, 2) float64 whole (row, col) on the feature grid of size `grid`.
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
     start, start_handles: where the content begins instead (DESIGN: a start is not a method): another latent like
@@ -31,7 +31,7 @@ class DragProblem:
     model: DiffusionModel
     times: TimeGrid
     latent: Tensor
-    text: TextEmbedding
+    text: Conditioning
     handles: np.ndarray
     targets: np.ndarray
     grid: tuple[int, int]
@@ -42,7 +42,7 @@ class DragProblem:
 
     @property
     def begin(self) -> Tensor:
-        """(1, 4, h, w), the latent that is optimised, as it begins."""
+        """(1, c, h, w), the latent that is optimised, as it begins."""
         return self.latent if self.start is None else self.start
 
     @property
@@ -59,14 +59,20 @@ class DragProblem:
     ) -> tuple[FeatureMap, Tensor | None]:
         """Feature map, and the denoised `x_prev` where it is needed.
 
-        level: index into `times.timesteps`. full: whether to go on to `x_prev`; by default only for the background
-        term, since without it the forward ends at the feature block and a quarter of it is never computed.
+        text: (1, L, D), the tokens. level: index into `times.timesteps`. full: whether to go on to `x_prev`; by default
+        only for the background term, since without it the forward ends at the feature block and a quarter of it is
+        never computed.
         """
         block, timestep = self.settings.feature_block, self.times.timesteps[level]
+        words = self.text.with_tokens(text)
         if not (self.protects_background if full is None else full):
-            return FeatureMap(features_only(self.model, latent, timestep, text, block), self.grid), None
-        native, prediction = features_and_prediction(self.model, latent, timestep, text, block)
+            return FeatureMap(features_only(self.model, latent, timestep, words, block), self.grid), None
+        native, prediction = features_and_prediction(self.model, latent, timestep, words, block)
         return FeatureMap(native, self.grid), self.denoised(prediction, latent, level)
+
+    def predict(self, latent: Tensor, text: Tensor, level: int) -> Tensor:
+        """The U-Net's output at `level`. text: (1, L, D), the tokens."""
+        return self.model.predict(latent, self.times.timesteps[level], self.text.with_tokens(text))
 
     def denoised(self, prediction: Tensor, latent: Tensor, level: int) -> Tensor:
         """The latent one level further, from the U-Net's output at `level`."""

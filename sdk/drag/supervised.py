@@ -56,13 +56,13 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
     settings, targets = problem.settings, problem.aims
     with torch.no_grad():
         if problem.start is None:
-            original, original_previous = evaluate(start, problem.text.embedding)
+            original, original_previous = evaluate(start, problem.text.tokens)
         else:
-            original, original_previous = problem.evaluate(problem.latent, problem.text.embedding)
+            original, original_previous = problem.evaluate(problem.latent, problem.text.tokens)
         templates = handle_features(original, problem.places(problem.handles))
 
     x = Variable(start, settings.lr)
-    text = Variable(problem.text.embedding, settings.text_lr if settings.text else None)
+    text = Variable(problem.text.tokens, settings.text_lr if settings.text else None)
     gradients = Gradients(problem)
     handles, moved = problem.places(problem.begun), problem.start is not None
     state = x.snapshot(), text.snapshot()

@@ -34,6 +34,6 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
         handles,
         tuple(np.linalg.norm(problem.targets - handles, axis=1).tolist()),
         latent=problem.begin,
-        text=problem.text.embedding,
+        text=problem.text.tokens,
         reached=True,
     )

@@ -9,26 +9,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .transfer import send
 
 PredictionType = Literal["epsilon", "v_prediction"]
 Attention = Literal["sdpa", "xformers"]  # how a U-Net computes it
+FINEST = 4  # number of a decoder's last stage
 
 
 @dataclass(frozen=True)
 class DecoderStage:
-    """One of the four resolution stages of the U-Net's decoder.
+    """One of the resolution stages of the U-Net's decoder: four in Stable Diffusion 1.x and 2.x, three in SDXL.
 
     `outlet` is the module whose output is the stage's feature map (after its upsampler); `modules` are all modules
     of the stage, in which attention layers are looked up. In diffusers both are `up_blocks[i]`; in the original
-    layout the outlet is `output_blocks[2, 5, 8 or 11]` and the modules are the stage's three blocks.
+    layout the outlet is every third of `output_blocks` and the modules are the stage's three blocks.
     """
 
     outlet: nn.Module
@@ -37,50 +39,75 @@ class DecoderStage:
 
 @dataclass(frozen=True)
 class UNetLayout:
-    """Where the interventions go: the mid block and the four decoder stages, coarse to fine.
+    """Where the interventions go: the mid block and the decoder stages, coarse to fine.
 
-    encoder: all modules before the mid block that depend on latent, timestep and text only, in order.
+    encoder: all modules before the mid block that depend on latent, timestep and conditioning only, in order.
     mid: None in compressed models that have no mid block.
     """
 
     encoder: tuple[nn.Module, ...]
     mid: nn.Module | None
-    stages: tuple[DecoderStage, DecoderStage, DecoderStage, DecoderStage]
+    stages: tuple[DecoderStage, ...]
+
+    def stage(self, number: int) -> DecoderStage:
+        """The stage that `feature_block` means. Raises InputError for one that this decoder does not have.
+
+        Numbered from the end: the last is 4, the one before it 3. So a number has the same scale and channels in every
+        family: 3 is the first at the latent's own size, 640 channels wide, be it the third of four or the second of
+        three.
+        """
+        index = len(self.stages) - 1 - (FINEST - number)
+        if not 0 <= index < len(self.stages):
+            least = FINEST + 1 - len(self.stages)
+            raise InputError(
+                f"`feature_block` is {number}, but this model's decoder has {len(self.stages)} stages, {least} to "
+                f"{FINEST}; use one of them."
+            )
+        return self.stages[index]
 
 
 @dataclass(frozen=True)
-class TextEmbedding:
-    """An encoded prompt.
+class Conditioning:
+    """What a prompt becomes.
 
-    embedding: (1, 77, D) float32, last hidden state of the CLIP text encoder.
+    tokens: (n, L, D) float32, what the U-Net's cross-attention reads and what DragText optimises; of several text
+        encoders side by side in D.
     content_length: rows [0, content_length) are the start token and the prompt's own tokens, the part that text
         regularisation protects; the end token and the padding after it are free (ALGORITHMS 6.1, "P").
+    fixed: name -> (n, ...) float32, what travels along and stays as it is, under the backend's names: nothing in Stable
+        Diffusion 1.x and 2.x, the pooled vector and the sizes in SDXL.
     """
 
-    embedding: Tensor
-    content_length: int
+    tokens: Tensor
+    content_length: int = 0
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def with_tokens(self, tokens: Tensor) -> Conditioning:
+        """The same prompt with other tokens (n, L, D); what is fixed goes along with each of them."""
+        fixed = {name: value.expand(len(tokens), *value.shape[1:]) for name, value in self.fixed.items()}
+        return replace(self, tokens=tokens, fixed=fixed)
 
 
 @dataclass(frozen=True)
 class LatentDistribution:
-    """The autoencoder's posterior, already multiplied by the scaling factor. Both (1, 4, h, w) float32."""
+    """The autoencoder's posterior, already multiplied by the scaling factor. Both (1, c, h, w) float32."""
 
     mean: Tensor
     std: Tensor
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw (batch, 4, h, w) latents. Noise is drawn on the CPU so that a seed means the same on every device."""
+        """Draw (batch, c, h, w) latents. Noise is drawn on the CPU so that a seed means the same on every device."""
         noise = torch.randn((batch, *self.mean.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
         return self.mean + self.std * send(noise.to(self.mean.dtype), self.mean.device)
 
 
 class DiffusionModel(ABC):
-    """A latent diffusion model with a U-Net, a CLIP text encoder and a KL autoencoder of factor 8.
+    """A latent diffusion model with a U-Net, text encoders and a KL autoencoder of factor 8.
 
     Attributes:
         unet: the module on which all hooks live; its parameters must not require gradients.
         layout: the places inside `unet` that interventions use.
-        device, dtype: where and in which precision the U-Net computes. Latents and embeddings are float32 at the
+        device, dtype: where and in which precision the U-Net computes. Latents and conditioning are float32 at the
             interface in both directions; `predict` converts.
         alphas_cumprod: (1000,) float64 on the CPU, the training schedule's cumulative alphas.
         prediction_type: what the U-Net predicts.
@@ -109,16 +136,20 @@ class DiffusionModel(ABC):
         yield
 
     @abstractmethod
-    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+    def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         """The U-Net's raw output (eps or v), float32, same shape as `latent`.
 
-        latent: (n, 4, h, w) float32; timestep: 0..999, one for all or (n,); text: (n, 77, D) float32.
-        Differentiable in latent and text.
+        latent: (n, c, h, w) float32; timestep: 0..999, one for all or (n,); conditioning: of n items.
+        Differentiable in latent and tokens.
         """
 
     @abstractmethod
-    def encode_text(self, prompt: str) -> TextEmbedding:
-        """Encode a prompt. A model that reads 75 tokens cuts off the rest, with a warning; "" is allowed."""
+    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        """Encode a prompt. A model that reads 75 tokens cuts off the rest, with a warning; "" is allowed.
+
+        size: (height, width) in pixels of the picture that the model sees, for families that are told; None is the
+            model's own.
+        """
 
     @abstractmethod
     def encode_image(self, image: Tensor) -> LatentDistribution:
@@ -126,4 +157,4 @@ class DiffusionModel(ABC):
 
     @abstractmethod
     def decode(self, latent: Tensor) -> Tensor:
-        """Decode (n, 4, h, w) into (n, 3, 8h, 8w) float32, clamped to [0, 1]. No gradient."""
+        """Decode (n, c, h, w) into (n, 3, 8h, 8w) float32, clamped to [0, 1]. No gradient."""

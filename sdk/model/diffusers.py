@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
-from .base import Attention, DecoderStage, DiffusionModel, LatentDistribution, PredictionType, TextEmbedding, UNetLayout
+from .base import Attention, Conditioning, DecoderStage, DiffusionModel, LatentDistribution, PredictionType, UNetLayout
 from .checkpoint import LATENT_SCALE
 from .convolution import fast_convolutions
 from .weights import Samples, sample
@@ -74,14 +74,14 @@ class DiffusersModel(DiffusionModel):
         self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or LATENT_SCALE)
         self.native_resolution = 8 * int(getattr(unet.config, "sample_size", None) or 64)
         self.name = name
-        first, second, third, last = (DecoderStage(block, (block,)) for block in unet.up_blocks)
         encoder = (unet.conv_in, *unet.down_blocks)
-        self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), (first, second, third, last))
+        stages = tuple(DecoderStage(block, (block,)) for block in unet.up_blocks)
+        self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), stages)
         set_attention(unet, attention)
         self._convolutions = fast_convolutions(unet)
         self.fingerprint = fingerprint_of(self, samples)
 
-    def predict(self, latent: Tensor, timestep: int | Tensor, text: Tensor) -> Tensor:
+    def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         # Filled on the device: a Python number given to the U-Net would be copied there, and waited for.
         if isinstance(timestep, Tensor):
             timesteps = timestep.to(self.device)
@@ -91,13 +91,13 @@ class DiffusersModel(DiffusionModel):
             prediction = self.unet(
                 latent.to(self.device, self.dtype),
                 timesteps,
-                encoder_hidden_states=text.to(self.device, self.dtype),
+                encoder_hidden_states=conditioning.tokens.to(self.device, self.dtype),
                 return_dict=False,
             )[0]
         return prediction.float()
 
     @torch.no_grad()
-    def encode_text(self, prompt: str) -> TextEmbedding:
+    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         # Counted without the special tokens: an end token that somebody typed into the prompt is content, and
         # the real end of a full prompt sits at position 76.
         count = len(self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
@@ -112,7 +112,7 @@ class DiffusersModel(DiffusionModel):
             prompt, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         embedding = self.text_encoder(ids.to(self.device))[0].float()  # (1, 77, D)
-        return TextEmbedding(embedding, 1 + min(count, PROMPT_TOKENS))
+        return Conditioning(embedding, 1 + min(count, PROMPT_TOKENS))
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:

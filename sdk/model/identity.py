@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..settings import ResolvedSettings
-from .base import DiffusionModel, LatentDistribution
+from .base import Conditioning, DiffusionModel, LatentDistribution
 from .precision import loss_scale, not_finite
 from .schedule import TRAIN_STEPS
 from .taps import low_rank_adapter, projections
@@ -34,12 +34,12 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
 
 
 def fit(
-    model: DiffusionModel, latents: LatentDistribution, text: Tensor, settings: ResolvedSettings
+    model: DiffusionModel, latents: LatentDistribution, text: Conditioning, settings: ResolvedSettings
 ) -> Generator[IdentityWeights, None, None]:
     """Train an adapter on one image, yielding the weights after every step; the last are the result.
 
     Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.
-    latents: the image's posterior; text: (1, 77, D), its prompt.
+    latents: the image's posterior; text: its prompt.
     """
     generator = torch.Generator("cpu").manual_seed(settings.seed)
     weights = initial_weights(model, settings.lora_rank, generator)
@@ -47,7 +47,7 @@ def fit(
     optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
     scale = loss_scale(model)
     losses: Late[Reading] = Late(runs_ahead(model.device))
-    batch_text = text.expand(settings.lora_batch, -1, -1)
+    batch_text = text.with_tokens(text.tokens.expand(settings.lora_batch, -1, -1))
 
     for _ in range(settings.lora_steps):
         clean = latents.sample(settings.lora_batch, generator)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .base import DiffusionModel, PredictionType
+from .base import Conditioning, DiffusionModel, PredictionType
 
 TRAIN_STEPS = 1000
 
@@ -75,8 +75,8 @@ def ddim_step(model: DiffusionModel, grid: TimeGrid, prediction: Tensor, latent:
 
 
 @torch.no_grad()
-def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Tensor) -> Generator[Tensor, None, None]:
-    """DDIM inversion of a clean latent (1, 4, h, w), yielding the latent at each ascending level.
+def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Conditioning) -> Generator[Tensor, None, None]:
+    """DDIM inversion of a clean latent (1, c, h, w), yielding the latent at each ascending level.
 
     The noise is evaluated at the *destination* timestep while the latent is still at the source level, as the
     published code does (ALGORITHMS 1.4).

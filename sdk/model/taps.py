@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .base import DecoderStage, DiffusionModel
+from .base import Conditioning, DecoderStage, DiffusionModel
 
 
 class _FeatureReached(Exception):
@@ -47,9 +47,9 @@ def hooks() -> Iterator[list]:
 
 @contextmanager
 def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[FeatureTap]:
-    """Read the output of decoder block 1..4, or of the mid block for 0; with `stop`, end the forward there."""
+    """Read the output of `UNetLayout.stage(block)`, or of the mid block for 0; with `stop`, end the forward there."""
     tap = FeatureTap()
-    outlet = mid_block(model) if block == 0 else model.layout.stages[block - 1].outlet
+    outlet = mid_block(model) if block == 0 else model.layout.stage(block).outlet
 
     def read(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
         tap.value = output
@@ -61,7 +61,7 @@ def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[Feat
         yield tap
 
 
-def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Tensor, block: int) -> Tensor:
+def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Conditioning, block: int) -> Tensor:
     """Feature map of a decoder block; nothing behind that block is computed."""
     with tap_features(model, block, stop=True) as tap:
         with suppress(_FeatureReached):
@@ -70,7 +70,7 @@ def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Te
 
 
 def features_and_prediction(
-    model: DiffusionModel, latent: Tensor, timestep: int, text: Tensor, block: int
+    model: DiffusionModel, latent: Tensor, timestep: int, text: Conditioning, block: int
 ) -> tuple[Tensor, Tensor]:
     """Feature map of a decoder block, and the U-Net's output."""
     with tap_features(model, block, stop=False) as tap:
@@ -155,7 +155,7 @@ def share_attention(model: DiffusionModel, stages: int) -> Iterator[None]:
         return output[:1].expand_as(output)
 
     with hooks() as handles:
-        for stage in model.layout.stages[4 - stages :]:
+        for stage in model.layout.stages[-stages:]:
             for attention in self_attentions(stage):
                 for name in ("to_k", "to_v"):
                     handles.append(attention.get_submodule(name).register_forward_hook(from_reference))

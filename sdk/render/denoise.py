@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from ..model.base import DiffusionModel
+from ..model.base import Conditioning, DiffusionModel
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import replace_mid, share_attention
 from ..settings import ResolvedSettings
@@ -19,7 +19,7 @@ def denoise(
     model: DiffusionModel,
     times: TimeGrid,
     latents: Tensor,
-    text: Tensor,
+    text: Conditioning,
     settings: ResolvedSettings,
     *,
     level: int = 0,
@@ -27,10 +27,10 @@ def denoise(
 ) -> Generator[Tensor, None, None]:
     """Deterministic DDIM from `times.timesteps[level]` down to clean latents, yielding after every step.
 
-    latents: (n, 4, h, w); text: (n, 77, D) likewise. With `shared_attention` item 0 is the reference, to whose keys
+    latents: (n, c, h, w); text: of n items. With `shared_attention` item 0 is the reference, to whose keys
     and values all others attend from the `shared_attention_start`-th of these steps on.
     bottleneck: what takes the mid block's place (1, C, h', w') and how far for each item (n, 1, 1, 1); DragNoise's
-    propagation, see `replace_mid`. Yields (n, 4, h, w); nothing where the latents are clean already.
+    propagation, see `replace_mid`. Yields (n, c, h, w); nothing where the latents are clean already.
     """
     with ExitStack() as stack:
         if bottleneck is not None:

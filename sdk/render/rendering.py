@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..model.base import DiffusionModel
+from ..model.base import Conditioning, DiffusionModel
 from ..model.exclusive import exclusive, plain_torch
 from ..model.memory import memory_errors
 from ..model.schedule import TimeGrid
@@ -40,11 +40,12 @@ OnStep = Callable[[int, int], None]
 class Rendering:
     """Both ends of an edit and what turns a point between them into a picture.
 
-    level: index into the timesteps where the plain denoise takes over. latent_before, latent_after: (1, 4, h, w)
+    level: index into the timesteps where the plain denoise takes over. latent_before, latent_after: (1, c, h, w)
     float32 at that level, of the original and of the edit. bottleneck: DragNoise's mid-block output, else None.
-    text_before, text_after: (1, 77, D). identity: the LoRA of the picture. original: (H, W, 3) uint8 as `profile`, an
-    ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. kept: what a warped start has moved and no
-    model needs to paint, at the edit itself (v = 1). All tensors lie on the CPU.
+    text_before, text_after: (1, L, D). identity: the LoRA of the picture. original: (H, W, 3) uint8 as `profile`,
+    an ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. kept: what a warped start has moved and no
+    model needs to paint, at the edit itself (v = 1). fixed: what travels along with the tokens (`Conditioning.fixed`).
+    All tensors lie on the CPU.
     """
 
     model: DiffusionModel | None  # None while a host has its model back; `with_model` lends it again
@@ -62,6 +63,7 @@ class Rendering:
     mask: np.ndarray | None
     profile: bytes | None = None
     kept: Kept | None = None
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def picture(self) -> LoadedImage:
@@ -159,8 +161,9 @@ class Rendering:
         latents = torch.lerp(before.expand(len(shares), -1, -1, -1), after.expand(len(shares), -1, -1, -1), image)
         start, end = (c.to(device).expand(len(shares), -1, -1) for c in (self.text_before, self.text_after))
         bottleneck = None if self.bottleneck is None else (self.bottleneck.to(device), image)
-        embeddings = torch.lerp(start, end, text)
-        levels = denoise(model, self.times, latents, embeddings, self.settings, level=self.level, bottleneck=bottleneck)
+        words = Conditioning(start, fixed={name: value.to(device) for name, value in self.fixed.items()})
+        words = words.with_tokens(torch.lerp(start, end, text))
+        levels = denoise(model, self.times, latents, words, self.settings, level=self.level, bottleneck=bottleneck)
         return levels, latents
 
     @property

@@ -46,6 +46,8 @@ def save_state(rendering: Rendering, request: Request, path: str | Path) -> Path
     if rendering.kept is not None:
         tensors["kept.picture"] = torch.from_numpy(rendering.kept.picture)
         tensors["kept.painted"] = torch.from_numpy(rendering.kept.painted)
+    for name, value in rendering.fixed.items():
+        tensors[f"fixed.{name}"] = value
     for place, (down, up) in rendering.identity.items():
         tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
     metadata = {
@@ -128,6 +130,7 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
             mask=mask,
             profile=tensors["profile"].numpy().tobytes() if "profile" in tensors else None,
             kept=kept,
+            fixed={name[len("fixed.") :]: value for name, value in tensors.items() if name.startswith("fixed.")},
         )
         return SavedResult(Request.from_json(metadata["request"]), rendering)
     except (KeyError, ValueError, TypeError) as error:

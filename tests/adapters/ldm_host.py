@@ -62,7 +62,7 @@ class LatentDiffusion(nn.Module):
         return self.model.diffusion_model(x, t, context=context)
 
     def get_learned_conditioning(self, texts: list[str]) -> Any:
-        return self.cond_stage_model.model.encode_text(texts[0]).embedding
+        return self.cond_stage_model.model.encode_text(texts[0]).tokens
 
     @torch.no_grad()
     def encode_first_stage(self, x: Any) -> Any:

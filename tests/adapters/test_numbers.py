@@ -19,8 +19,8 @@ from .ldm_host import install
 
 def gradients(model, text, timestep: int = 501):
     latent = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    words = text.clone().requires_grad_()
-    features = features_only(model, latent, timestep, words, 3)
+    words = text.tokens.clone().requires_grad_()
+    features = features_only(model, latent, timestep, text.with_tokens(words), 3)
     return features.detach(), *torch.autograd.grad(features.float().square().mean(), [latent, words])
 
 
@@ -51,12 +51,12 @@ def test_only_the_second_generation_predicting_v_is_made_for_768(host, is_sd2):
 def compare(host, reference, expected_text, image):
     with host.lend(PROMPT, 0.7) as model:
         text = model.encode_text(PROMPT)
-        assert torch.equal(text.embedding, expected_text.embedding)
+        assert torch.equal(text.tokens, expected_text.tokens)
         assert text.content_length == expected_text.content_length
-        for ours, theirs in zip(gradients(model, text.embedding), gradients(reference, expected_text.embedding)):
+        for ours, theirs in zip(gradients(model, text), gradients(reference, expected_text)):
             assert close(ours, theirs, 1e-4)
         latent = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-        both = text.embedding.expand(2, -1, -1)
+        both = text.with_tokens(text.tokens.expand(2, -1, -1))
         with torch.no_grad():
             assert close(model.predict(latent, 300, both), reference.predict(latent, 300, both), 1e-4)
         ours, theirs = model.encode_image(image), reference.encode_image(image)
@@ -83,10 +83,10 @@ def test_a_whole_edit_is_the_one_of_the_diffusers_backend(host, reference, metho
 def test_prompts_that_change_on_the_way_and_that_do_not_fit(host, reference):
     def embedding(prompt: str, strength: float):
         with host.turn("x"), host.lend(prompt, strength) as model:
-            return model.encode_text(prompt).embedding
+            return model.encode_text(prompt).tokens
 
-    assert torch.equal(embedding("a cat|the dog", 0.7), reference.encode_text("a cat").embedding)
-    assert torch.equal(embedding("a cat|the dog", 0.3), reference.encode_text("the dog").embedding)
+    assert torch.equal(embedding("a cat|the dog", 0.7), reference.encode_text("a cat").tokens)
+    assert torch.equal(embedding("a cat|the dog", 0.3), reference.encode_text("the dog").tokens)
     with pytest.raises(InputError, match="AND"):
         embedding("a cat AND a dog", 0.7)
 

@@ -77,7 +77,7 @@ def test_leftovers_are_put_back_after_an_edit_that_failed(host, monkeypatch):
 
 def test_forges_weights_as_they_come_have_no_gradients(forge, reference):
     latent = torch.randn(1, 4, 8, 8, requires_grad=True)
-    text = reference.encode_text(PROMPT).embedding
+    text = reference.encode_text(PROMPT).tokens
     with pytest.raises(RuntimeError, match=r"[Ii]nference tensors"):
         forge.unet(latent, torch.tensor([1.0]), context=text).sum().backward()
 

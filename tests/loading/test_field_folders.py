@@ -12,6 +12,7 @@ import pytest
 import torch
 from dragtext.sdk.errors import InputError
 from dragtext.sdk.model import load
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.load import load_model
 from dragtext.sdk.model.vocabulary import clip_tokenizer
 from safetensors.torch import load_file
@@ -125,7 +126,7 @@ def test_a_unet_without_a_middle_block(folder: Path) -> None:
     UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
     model = load_model(folder)
     assert model.layout.mid is None
-    assert model.predict(torch.randn(1, 4, 8, 8), 1, torch.randn(1, 77, 32)).isfinite().all()
+    assert model.predict(torch.randn(1, 4, 8, 8), 1, Conditioning(torch.randn(1, 77, 32))).isfinite().all()
 
 
 # The hub's cache

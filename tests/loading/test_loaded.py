@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from dragtext.sdk.errors import InputError
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.diffusers import scaled_linear_alphas
 from dragtext.sdk.model.keys import unet_names
 from dragtext.sdk.model.load import load_model
@@ -27,7 +28,7 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor]:
 def test_folder_equals_the_model_it_was_saved_from(saved: Path) -> None:
     model, loaded = tiny_model(), load_model(saved)
     latent, text = inputs()
-    assert torch.equal(model.predict(latent, 401, text), loaded.predict(latent, 401, text))
+    assert torch.equal(model.predict(latent, 401, Conditioning(text)), loaded.predict(latent, 401, Conditioning(text)))
     assert loaded.fingerprint == model.fingerprint
     assert loaded.name == "tiny"
 
@@ -39,8 +40,8 @@ def test_single_file_equals_folder_bit_for_bit(version: int, tmp_path: Path) -> 
     other = load_model(write_single_file(tmp_path / "file.safetensors", version=version))
     latent, text = inputs()
     image = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    assert torch.equal(one.predict(latent, 401, text), other.predict(latent, 401, text))
-    assert torch.equal(one.encode_text("a red cat").embedding, other.encode_text("a red cat").embedding)
+    assert torch.equal(one.predict(latent, 401, Conditioning(text)), other.predict(latent, 401, Conditioning(text)))
+    assert torch.equal(one.encode_text("a red cat").tokens, other.encode_text("a red cat").tokens)
     assert torch.equal(one.encode_image(image).mean, other.encode_image(image).mean)
     assert torch.equal(one.decode(latent), other.decode(latent))
     assert one.fingerprint == other.fingerprint
@@ -88,7 +89,9 @@ def test_weights_do_not_lie_in_the_mapped_file(saved: Path) -> None:
 def test_predict_is_differentiable_but_weights_are_frozen() -> None:
     model = tiny_model()
     latent, text = (tensor.requires_grad_() for tensor in inputs())
-    for_latent, for_text = torch.autograd.grad(model.predict(latent, 1, text).square().sum(), (latent, text))
+    for_latent, for_text = torch.autograd.grad(
+        model.predict(latent, 1, Conditioning(text)).square().sum(), (latent, text)
+    )
     assert for_latent.abs().sum() > 0
     assert for_text.abs().sum() > 0
     for module in (model.unet, model.vae, model.text_encoder):
@@ -99,12 +102,12 @@ def test_predict_is_differentiable_but_weights_are_frozen() -> None:
 def test_half_precision_stays_inside() -> None:
     model = tiny_model(dtype=torch.bfloat16)
     latent, text = inputs()
-    prediction = model.predict(latent, 401, text)
+    prediction = model.predict(latent, 401, Conditioning(text))
     assert prediction.dtype == torch.float32
     assert next(model.unet.parameters()).dtype == torch.bfloat16
     assert next(model.vae.parameters()).dtype == torch.float32
-    assert model.encode_text("a cat").embedding.dtype == torch.float32
-    exact = tiny_model().predict(latent, 401, text)
+    assert model.encode_text("a cat").tokens.dtype == torch.float32
+    exact = tiny_model().predict(latent, 401, Conditioning(text))
     assert 0 < (prediction - exact).abs().max() < 0.2 * exact.abs().max()
 
 
@@ -147,7 +150,7 @@ def test_schedule_matches_diffusers() -> None:
 def test_content_length(count: int, length: int, truncated: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         encoded = tiny_model().encode_text(" ".join(["cat"] * count))
-    assert encoded.embedding.shape == (1, 77, 32)
+    assert encoded.tokens.shape == (1, 77, 32)
     assert encoded.content_length == length
     assert ("cut off" in caplog.text) is truncated
 

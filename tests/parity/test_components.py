@@ -8,6 +8,7 @@ import torch
 from dragtext.sdk.drag.features import FeatureMap
 from dragtext.sdk.drag.freedrag import sample, search, template_weight
 from dragtext.sdk.drag.tracking import handle_features, track
+from dragtext.sdk.model.base import Conditioning
 from dragtext.sdk.model.schedule import TimeGrid, alpha_bar, ddim_step, invert, to_epsilon_x0
 from dragtext.sdk.model.taps import features_and_prediction, features_only, share_attention
 from dragtext.sdk.picture.frame import Frame, mask_to_latent, points_to_grid
@@ -24,7 +25,7 @@ def test_text(model, components):
     for index, prompt in enumerate(components["prompts"]):
         text = model.encode_text(str(prompt))
         assert text.content_length == components["pad_idx"][index]
-        close(text.embedding[0], components["text_embeddings"][index], 1e-5)
+        close(text.tokens[0], components["text_embeddings"][index], 1e-5)
 
 
 def test_autoencoder(model, components):
@@ -37,7 +38,7 @@ def test_inversion_passes_every_level(model, components):
     times = TimeGrid.of(0.7, 50)
     text = torch.from_numpy(components["text_embeddings"][:1])
     start = torch.from_numpy(components["z_vae"])
-    levels = [start, *invert(model, times, start, text)]
+    levels = [start, *invert(model, times, start, Conditioning(text))]
     assert len(levels) == len(components["inversion_latents"])
     for ours, theirs in zip(levels, components["inversion_latents"]):
         close(ours[0], theirs)
@@ -51,9 +52,9 @@ def test_features_and_ddim_step(model, components):
     latent = torch.from_numpy(components["inversion_latents"][-1:])
     with torch.no_grad():
         for block in range(5):
-            early = features_only(model, latent, timestep, text, block)
+            early = features_only(model, latent, timestep, Conditioning(text), block)
             close(early, components[f"feature_{block}"])
-            full, prediction = features_and_prediction(model, latent, timestep, text, block)
+            full, prediction = features_and_prediction(model, latent, timestep, Conditioning(text), block)
             assert torch.equal(early, full)
         close(prediction, components["eps"])
         close(ddim_step(model, times, prediction, latent, timestep), components["x_prev"])
@@ -77,9 +78,9 @@ def test_shared_attention(model, components):
     text = torch.from_numpy(components["text_embeddings"][:2])
     timestep = int(components["t"])
     with torch.no_grad():
-        plain = model.predict(latents, timestep, text)
+        plain = model.predict(latents, timestep, Conditioning(text))
         with share_attention(model, 2):
-            shared = model.predict(latents, timestep, text)
+            shared = model.predict(latents, timestep, Conditioning(text))
     close(plain, components["eps_pair_plain"])
     close(shared, components["eps_pair_msa"])
     assert (shared[1] - plain[1]).abs().max() > 1e-2

@@ -69,7 +69,7 @@ def inverted(model):
             text = model.encode_text(prompt)
             frame = Frame.of(*image.shape[:2], model.size_multiple)
             z_vae = model.encode_image(frame.image_to_model(image)).mean
-            *_, latent = invert(model, times, z_vae, text.embedding)
+            *_, latent = invert(model, times, z_vae, text)
             known[key] = text, z_vae, latent
         return known[key]
 
@@ -87,7 +87,7 @@ def prepared(model, load_case, inverted):
         assert (len(times.timesteps), times.start) == (case["n_act"], case["t"])
         text, z_vae, latent = inverted(case["prompt"], data["image"], times)
         assert text.content_length == int(data["pad_idx"])
-        assert np.abs(text.embedding.numpy() - data["c0"]).max() < 1e-5
+        assert np.abs(text.tokens.numpy() - data["c0"]).max() < 1e-5
         frame = Frame.of(case["H"], case["W"], model.size_multiple)
         assert np.abs(z_vae.numpy() - data["z_vae"]).max() < 1e-4
         assert np.abs(latent.numpy() - data["z_inv"]).max() < 1e-4
@@ -157,7 +157,7 @@ def check_image(problem, last, case, data):
         latent_before=problem.latent if last.reference is None else last.reference,
         latent_after=last.latent,
         bottleneck=last.bottleneck,
-        text_before=problem.text.embedding,
+        text_before=problem.text.tokens,
         text_after=last.text,
         identity={},
         original=data["image"],
@@ -215,7 +215,7 @@ def test_freedrag(case_id, prepared, monkeypatch):
     assert np.allclose(np.stack(ours), np.stack(theirs[: len(ours)]), atol=1e-5)
     if problem.settings.text:
         texts = without_repetitions(step.text.numpy() for step in updates)
-        texts = [text for text in texts if not np.array_equal(text, problem.text.embedding.numpy())]
+        texts = [text for text in texts if not np.array_equal(text, problem.text.tokens.numpy())]
         assert len(texts) == len(data["c_after"])
         assert_quantile_close(
             np.stack(texts).reshape(data["c_after"].shape), data["c_after"], 1e-4, 2 * problem.settings.text_lr, "text"
