@@ -61,10 +61,11 @@ class Editor:
 
     @classmethod
     def from_pipeline(cls, pipe: Any, image: Any, prompt: str = "") -> Editor:
-        """Open an image on a diffusers `StableDiffusionPipeline` that is loaded already; its own modules compute.
+        """Open an image on a diffusers pipeline that is loaded already; its own modules compute.
 
-        pipe: of Stable Diffusion 1.x or 2.x, with whatever LoRAs it has; between two edits it is exactly what it was,
-        and may be used. During one it may not. image, prompt: as for `Editor`.
+        pipe: a `StableDiffusionPipeline` of 1.x or 2.x or a `StableDiffusionXLPipeline`, with whatever LoRAs it has;
+        between two edits it is exactly what it was, and may be used. During one it may not. image, prompt: as for
+        `Editor`.
 
         Raises InputError for a pipeline in a state that does not allow it (offloading, quantisation, IP-Adapter), with
         the call that ends it, and ModelError for one of another kind.

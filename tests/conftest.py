@@ -13,7 +13,7 @@ from dragtext.extension.queue import Jobs
 
 from .helpers import noise
 from .lender import Lender
-from .tiny import tiny_model
+from .tiny import tiny_model, tiny_xl
 
 # Networks this small are several times slower when threads wait for each other, and sums come out in another order.
 torch.set_num_threads(1)
@@ -29,6 +29,12 @@ def own_cache(tmp_path, monkeypatch):
 def model():
     """A random miniature Stable Diffusion, shared: nothing that the project does may change it."""
     return tiny_model()
+
+
+@pytest.fixture(scope="session")
+def xl():
+    """The same in SDXL's form."""
+    return tiny_xl()
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,9 @@ def written_out(problem, latent, text, start_previous):
 
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize("mode", ["joint", "paper", "official"])
-def test_modes(model, mode, mask):
+@pytest.mark.parametrize("family", ["model", "xl"])
+def test_modes(request, family, mode, mask):
+    model = request.getfixturevalue(family)
     problem = make_problem(model, mask, gradients=mode)
     with torch.no_grad():
         _, start_previous = problem.evaluate(problem.latent, problem.text.tokens)

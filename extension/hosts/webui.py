@@ -19,7 +19,7 @@ from .base import Accounts, Host, Notice
 
 STEPS = 50  # of a whole denoise; the hosts' `[from:to:when]` is read on this scale
 CHUNK = 77
-SUPPORTED = "DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
+SUPPORTED = "In a WebUI DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
 
 
 class WebUI(Host):

@@ -29,7 +29,7 @@ def load_autoencoder(path: Path, scale: float, device: torch.device) -> tuple[An
         config = read_config(folder / "config.json", path)
         if (kind := config.get("_class_name", "AutoencoderKL")) != "AutoencoderKL":
             raise ModelError(
-                f"{path.name} holds a {kind}; give an AutoencoderKL of Stable Diffusion 1.x or 2.x as the vae."
+                f"{path.name} holds a {kind}; give an AutoencoderKL of the kind that the model has as the vae."
             )
         stated = config.get("scaling_factor")
         if stated is not None and not math.isclose(stated, scale, rel_tol=1e-3):
@@ -37,7 +37,7 @@ def load_autoencoder(path: Path, scale: float, device: torch.device) -> tuple[An
                 f"{path.name} scales latents by {stated} and the model by {scale}; give an autoencoder of its kind."
             )
         return load_autoencoder_folder(folder, path.name, {**config, "scaling_factor": scale}, device)
-    weights, config = separate_autoencoder(Weights.of(path.name, [path]))
+    weights, config = separate_autoencoder(Weights.of(path.name, [path]), scale)
     with torch.device("meta"):
         vae = AutoencoderKL(**{**config, "scaling_factor": scale})
     return vae, fill(vae, vae_names(vae.state_dict()), weights, torch.float32, device)

@@ -9,17 +9,27 @@ without a word. Its tables work in one direction only, and exporting needs the o
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ModelError
-from .keys import CLIP_PREFIX, OPEN_CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX
-from .parts import text_part, unet_part, vae_part
+from .keys import (
+    CLIP_PREFIX,
+    OPEN_CLIP_PREFIX,
+    SECOND_CLIP_PREFIX,
+    SECOND_OPEN_CLIP_PREFIX,
+    UNET_PREFIX,
+    VAE_PREFIX,
+)
+from .parts import second_text_part, text_part, unet_part, vae_part
+from .prompt import SIZES
 from .weights import SUPPORTED, Weights
 
 CLIP_WORDS = 49408
-LATENT_SCALE = 0.18215
+LATENT_SCALE, XL_LATENT_SCALE = 0.18215, 0.13025
+XL_TIME_WIDTH = 256  # values per size that SDXL is told, where the shapes do not say
 QUANTISED = (
     ".absmax",
     ".quant_state.",
@@ -32,6 +42,9 @@ QUANTISED = (
 )
 LORAS = ("lora_", ".lora.", "lora_A.", ".hada_w1", ".lokr_w1", "lycoris_", ".oft_blocks", ".oft_diag", ".dora_scale")
 CONTROLS = ("control_model.", "controlnet_cond_embedding.", "input_hint_block.", "lllite_")
+# Other noise schedules under SDXL's shapes: Playground 2.5, CosXL.
+EDM = ("edm_mean", "edm_std", "edm_vpred.")
+Family = Literal["1.x", "2.x", "xl"]
 ADAPTERS = ("ip_adapter.", "image_proj.", "motion_modules.", "adapter.body.")
 
 
@@ -39,28 +52,36 @@ ADAPTERS = ("ip_adapter.", "image_proj.", "motion_modules.", "adapter.body.")
 class Anatomy:
     """What a checkpoint consists of.
 
-    weights: those of the three networks under the original names. generation: 1 or 2 of Stable Diffusion.
-    unet, vae, text: keyword arguments for the configs; vae is {} where a separate one is used. open_clip: the text
-    encoder has OpenCLIP's names, not transformers'.
+    weights: those of all networks under the original names. family: of Stable Diffusion.
+    unet, vae, text, second: keyword arguments for the configs; vae is {} where a separate one is used, second (SDXL's
+    other text encoder) in the other families. open_clip, second_open_clip: the text encoder has OpenCLIP's names, not
+    transformers'.
     """
 
     weights: Weights
-    generation: int
+    family: Family
     unet: dict[str, Any]
     vae: dict[str, Any]
     text: dict[str, Any]
     open_clip: bool
+    second: dict[str, Any]
+    second_open_clip: bool
+
+    @property
+    def latent_scale(self) -> float:
+        return XL_LATENT_SCALE if self.family == "xl" else LATENT_SCALE
 
 
 def anatomy(weights: Weights, *, needs_vae: bool = True) -> Anatomy:
     """Find the networks in the file, and their configs from the shapes; or say what the file is instead."""
     _refuse_others(weights)
     try:
-        unet, vae, text = (find(weights.shapes) for find in (unet_part, vae_part, text_part))
-        named = weights.renamed({**unet, **(vae if needs_vae else {}), **text})
-        _refuse_parts(weights.label, named.shapes, bool(unet), bool(vae), bool(text), needs_vae)
+        unet, vae, text, other = (find(weights.shapes) for find in (unet_part, vae_part, text_part, second_text_part))
+        named = weights.renamed({**unet, **(vae if needs_vae else {}), **text, **other})
+        _refuse_parts(weights.label, named.shapes, bool(unet), bool(vae), bool(text), bool(other), needs_vae)
         unet_config, linear = _unet_config(named.shapes)
-        text_config, open_clip, hidden = _text_config(named.shapes)
+        text_config, open_clip = _text_config(named.shapes, CLIP_PREFIX, OPEN_CLIP_PREFIX)
+        second, second_open_clip = _second_config(named.shapes, unet_config) if other else ({}, False)
         vae_config = autoencoder_config(named.shapes) if needs_vae else {}
     except (KeyError, ValueError, IndexError) as error:
         msg = f"{weights.label} lacks weights that every Stable Diffusion has ({error}); {SUPPORTED}."
@@ -68,19 +89,31 @@ def anatomy(weights: Weights, *, needs_vae: bool = True) -> Anatomy:
     if text_config["vocab_size"] != CLIP_WORDS:
         words = text_config["vocab_size"]
         raise ModelError(f"{weights.label} has a vocabulary of {words} words, not CLIP's; give a diffusers folder.")
-    # By what the networks are, not by what they are called: converters give the text encoder of 2.x the names of 1.x.
-    second = open_clip or linear or hidden == 1024
-    text_config |= {"hidden_act": "gelu", "pad_token_id": 0} if second else {}
-    unet_config["upcast_attention"] = linear and second
-    return Anatomy(named, 1 + second, unet_config, vae_config, text_config, open_clip)
+    family: Family = "xl"
+    if not second:
+        # By what the networks are, not by what they are called: converters give the text encoder of 2.x the names of
+        # 1.x. 2.x reads the penultimate layer; a file with 23 has lost the last one already, and those with
+        # transformers' names mostly have, too.
+        layers, wide = text_config["num_hidden_layers"], text_config["hidden_size"] == 1024
+        text_config["num_hidden_layers"] -= (layers != 23) if open_clip else (wide and layers == 24)
+        family = "2.x" if open_clip or linear or wide else "1.x"
+        text_config |= {"hidden_act": "gelu", "pad_token_id": 0} if family == "2.x" else {}
+        unet_config["upcast_attention"] = linear and family == "2.x"
+    return Anatomy(named, family, unet_config, vae_config, text_config, open_clip, second, second_open_clip)
 
 
-def separate_autoencoder(weights: Weights) -> tuple[Weights, dict[str, Any]]:
-    """A file's autoencoder, alone or in a checkpoint, under the original names, and its config from the shapes."""
-    if any("conditioner.embedders." in name or "double_blocks." in name for name in weights.shapes):
-        raise ModelError(
-            f"{weights.label} belongs to another kind of model; use an autoencoder of Stable Diffusion 1.x or 2.x."
-        )
+def separate_autoencoder(weights: Weights, scale: float) -> tuple[Weights, dict[str, Any]]:
+    """A file's autoencoder, alone or in a checkpoint, under the original names, and its config from the shapes.
+
+    scale: the latents' factor that it must have; files do not say it, but the checkpoint around it tells the family.
+    """
+
+    def has(mark: str) -> bool:
+        return any(mark in name for name in weights.shapes)
+
+    xl = math.isclose(scale, XL_LATENT_SCALE, rel_tol=1e-3)
+    if has("double_blocks.") or has("cond_stage_model." if xl else "conditioner.embedders."):
+        raise ModelError(f"{weights.label} belongs to another kind of model; use an autoencoder of this model's kind.")
     try:
         named = weights.renamed(vae_part(weights.shapes))
         if not named.files:
@@ -91,7 +124,7 @@ def separate_autoencoder(weights: Weights) -> tuple[Weights, dict[str, Any]]:
 
 
 def _refuse_others(weights: Weights) -> None:
-    """Name the kinds of model that people mistake for a Stable Diffusion 1.x or 2.x checkpoint."""
+    """Name the kinds of model that people mistake for a checkpoint that can be used."""
     names = weights.shapes
 
     def has(*parts: str) -> bool:
@@ -110,10 +143,12 @@ def _refuse_others(weights: Weights) -> None:
         kind = "a Flux checkpoint"
     elif has("joint_blocks."):
         kind = "a Stable Diffusion 3 checkpoint"
-    elif has("conditioner.embedders.0.") and not has("conditioner.embedders.1."):
+    elif has("conditioner.embedders.0.model.") and not second_text_part(names):
         kind = "an SDXL refiner"
-    elif has("conditioner.embedders.", "add_embedding.") or (has("label_emb.") and not text_part(names)):
-        kind = "an SDXL checkpoint"
+    elif has(*EDM):
+        kind = "made for another noise schedule (EDM: Playground 2.5, CosXL)"
+    elif has("label_emb.", "add_embedding.") and not text_part(names) and not second_text_part(names):
+        kind = "an SDXL checkpoint without its text encoders"
     elif has("emb_params") or (
         len(names) < 4 and all(len(shape) < 3 for shape in names.values()) and has("<", "clip_")
     ):
@@ -123,17 +158,18 @@ def _refuse_others(weights: Weights) -> None:
 
 
 def _refuse_parts(
-    label: str, shapes: dict[str, tuple[int, ...]], unet: bool, vae: bool, text: bool, needs_vae: bool
+    label: str, shapes: dict[str, tuple[int, ...]], unet: bool, vae: bool, text: bool, second: bool, needs_vae: bool
 ) -> None:
-    """Say which of the three networks a file lacks, or what the U-Net is made for."""
+    """Say which of the networks a file lacks, or what the U-Net is made for."""
     entry = shapes.get(f"{UNET_PREFIX}input_blocks.0.0.weight", (0, 4))
     kind, way_out = None, SUPPORTED
     if len(entry) > 1 and entry[1] == 9:
         kind = "an inpainting checkpoint"
     elif len(entry) > 1 and entry[1] != 4:
         kind = f"a checkpoint with {entry[1]} input channels (depth or instruction model)"
-    elif any(name.startswith(f"{UNET_PREFIX}label_emb.") for name in shapes):
-        kind = "an unCLIP checkpoint"
+    elif any(name.startswith(f"{UNET_PREFIX}label_emb.") for name in shapes) and not (text and second):
+        kind = "an SDXL checkpoint without its first text encoder"
+        kind = kind if second else "an unCLIP checkpoint, or SDXL's without its second text encoder"
     elif not unet and vae and not text:
         kind, way_out = "an autoencoder (VAE) alone", "give it as --vae (`vae=`) beside a checkpoint"
     elif not unet and text:
@@ -155,17 +191,14 @@ def _unet_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bo
     unet = {name.removeprefix(UNET_PREFIX): shapes[name] for name in shapes if name.startswith(UNET_PREFIX)}
     blocks = 1 + max(int(m[1]) for name in unet if (m := re.match(r"input_blocks\.(\d+)\.", name)))
     stages = 1 + sum(name.endswith(".0.op.weight") for name in unet)
-    if stages != 4 or blocks % 4:
-        msg = f"the U-Net has {stages} stages, not 4"
+    if stages not in (3, 4) or blocks % stages:
+        msg = f"the U-Net has {stages} stages, not 3 or 4"
         raise ValueError(msg)
-    per_block = blocks // 4 - 1
-    first = [1 + stage * (per_block + 1) for stage in range(4)]
+    per_block = blocks // stages - 1
+    first = [1 + stage * (per_block + 1) for stage in range(stages)]
     channels = [unet[f"input_blocks.{index}.0.out_layers.3.weight"][0] for index in first]
     attends = [f"input_blocks.{index}.1.proj_in.weight" in unet for index in first]
-    depth = 1 + max(int(m[1]) for name in unet if (m := re.search(r"\.1\.transformer_blocks\.(\d+)\.", name)))
-    if depth != 1:
-        msg = f"its transformers are {depth} blocks deep, not 1"
-        raise ValueError(msg)
+    depths = _depths(unet, stages, per_block)
     linear = len(unet["middle_block.1.proj_in.weight"]) == 2
     down = ["CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in attends]
     up = ["CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(attends)]
@@ -181,8 +214,47 @@ def _unet_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bo
         "use_linear_projection": linear,
         # Despite its name the number of heads: 8 of them in version 1, heads of 64 in version 2.
         "attention_head_dim": [max(1, width // 64) for width in channels] if linear else 8,
+        "transformer_layers_per_block": depths,
     }
     return config, linear
+
+
+def _depths(unet: dict[str, tuple[int, ...]], stages: int, per_block: int) -> list[int]:
+    """Transformer blocks per attention layer in each stage. Raises ValueError where a stage's own differ."""
+    found: dict[str, int] = {}
+    for name in unet:
+        if m := re.match(r"(\w+(?:\.\d+)?)\.1\.transformer_blocks\.(\d+)\.", name):
+            found[m[1]] = max(found.get(m[1], 0), 1 + int(m[2]))
+    depths = [found.get(f"input_blocks.{1 + stage * (per_block + 1)}", 1) for stage in range(stages)]
+    for place, depth in found.items():
+        side, _, number = place.partition(".")
+        stage = stages - 1
+        if side == "input_blocks":
+            stage = (int(number) - 1) // (per_block + 1)
+        elif side == "output_blocks":
+            stage = stages - 1 - int(number) // (per_block + 1)
+        if depth != depths[stage]:
+            raise ValueError(f"its transformers in {place} are {depth} blocks deep, not {depths[stage]}")
+    return depths
+
+
+def _second_config(shapes: dict[str, tuple[int, ...]], unet: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Config of SDXL's second text encoder, and whether it has OpenCLIP's names; completes the U-Net's config."""
+    config, open_clip = _text_config(shapes, SECOND_CLIP_PREFIX, SECOND_OPEN_CLIP_PREFIX)
+    if open_clip:
+        pooled = shapes[f"{SECOND_OPEN_CLIP_PREFIX}text_projection"][1]
+    else:
+        pooled = shapes[f"{SECOND_CLIP_PREFIX}text_projection.weight"][0]
+    config |= {"hidden_act": "gelu", "pad_token_id": 0, "projection_dim": pooled}
+    read = shapes[f"{UNET_PREFIX}label_emb.0.0.weight"][1]
+    width, rest = divmod(read - pooled, SIZES)
+    unet |= {
+        "sample_size": 128,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": XL_TIME_WIDTH if rest else width,
+        "projection_class_embeddings_input_dim": read,
+    }
+    return config, open_clip
 
 
 def autoencoder_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -203,22 +275,21 @@ def autoencoder_config(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     }
 
 
-def _text_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bool, int]:
-    """Config of the text encoder, whether it has OpenCLIP's names, and its width."""
-    open_clip = f"{OPEN_CLIP_PREFIX}token_embedding.weight" in shapes
+def _text_config(
+    shapes: dict[str, tuple[int, ...]], clip_prefix: str, open_clip_prefix: str
+) -> tuple[dict[str, Any], bool]:
+    """Config of a text encoder with all its layers, and whether it has OpenCLIP's names."""
+    open_clip = f"{open_clip_prefix}token_embedding.weight" in shapes
     if open_clip:
-        prefix = f"{OPEN_CLIP_PREFIX}transformer.resblocks."
-        token = f"{OPEN_CLIP_PREFIX}token_embedding.weight"
-        position, hidden = f"{OPEN_CLIP_PREFIX}positional_embedding", "0.mlp.c_fc.weight"
+        prefix = f"{open_clip_prefix}transformer.resblocks."
+        token = f"{open_clip_prefix}token_embedding.weight"
+        position, hidden = f"{open_clip_prefix}positional_embedding", "0.mlp.c_fc.weight"
     else:
-        prefix = f"{CLIP_PREFIX}encoder.layers."
-        token = f"{CLIP_PREFIX}embeddings.token_embedding.weight"
-        position, hidden = f"{CLIP_PREFIX}embeddings.position_embedding.weight", "0.mlp.fc1.weight"
+        prefix = f"{clip_prefix}encoder.layers."
+        token = f"{clip_prefix}embeddings.token_embedding.weight"
+        position, hidden = f"{clip_prefix}embeddings.position_embedding.weight", "0.mlp.fc1.weight"
     layers = 1 + max(int(n.removeprefix(prefix).split(".")[0]) for n in shapes if n.startswith(prefix))
     words, width = shapes[token]
-    # Stable Diffusion 2.x reads the penultimate layer. A file with 23 has lost the last one already, and those with
-    # transformers' names mostly have, too.
-    layers -= (layers != 23) if open_clip else (width == 1024 and layers == 24)
     config = {
         "vocab_size": words,
         "hidden_size": width,
@@ -232,4 +303,4 @@ def _text_config(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], bo
         "eos_token_id": CLIP_WORDS - 1,
         "pad_token_id": 0 if open_clip else CLIP_WORDS - 1,
     }
-    return config, open_clip, width
+    return config, open_clip

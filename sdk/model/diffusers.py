@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -16,29 +15,29 @@ from ..errors import InputError, ModelError
 from .base import Attention, Conditioning, DecoderStage, DiffusionModel, LatentDistribution, PredictionType, UNetLayout
 from .checkpoint import LATENT_SCALE
 from .convolution import fast_convolutions
+from .prompt import SIZES, TEXT_LENGTH, encode_prompt, encode_prompt_twice
 from .weights import Samples, sample
 
-logger = logging.getLogger(__name__)
-
-PROMPT_TOKENS = 75
-TEXT_LENGTH = PROMPT_TOKENS + 2
+SUPPORTED = "only Stable Diffusion 1.x, 2.x and SDXL are supported"
 
 
 class DiffusersModel(DiffusionModel):
-    """Stable Diffusion 1.x or 2.x from diffusers modules, frozen and in evaluation mode.
+    """Stable Diffusion 1.x, 2.x or SDXL from diffusers modules, frozen and in evaluation mode.
 
-    unet: UNet2DConditionModel with four stages; vae: AutoencoderKL of factor 8; text_encoder: CLIPTextModel;
-    tokenizer: CLIPTokenizer. The modules are taken over: moved to `device`, converted, frozen.
+    unet: UNet2DConditionModel; vae: AutoencoderKL of factor 8; text_encoder: CLIPTextModel; tokenizer: CLIPTokenizer.
+    text_encoder_2, tokenizer_2: SDXL's CLIPTextModelWithProjection and its tokenizer, None in the other families.
+    The modules are taken over: moved to `device`, converted, frozen.
     alphas_cumprod: (1000,), as `scaled_linear_alphas` gives them.
-    dtype: precision of the U-Net; the text encoder and the autoencoder always compute in float32.
-    samples: of the weights of U-Net, autoencoder and text encoder before they were converted, for the fingerprint; None
-        takes them from the modules as they are given.
+    dtype: precision of the U-Net; the text encoders and the autoencoder always compute in float32.
+    samples: of the weights of U-Net, autoencoder and text encoders before they were converted, for the fingerprint;
+        None takes them from the modules as they are given.
     """
 
     # Whose configurations are read, which torch's own types would not let through.
     unet: Any
     vae: Any
     text_encoder: Any
+    text_encoder_2: Any
 
     def __init__(
         self,
@@ -54,13 +53,15 @@ class DiffusersModel(DiffusionModel):
         dtype: torch.dtype = torch.float32,
         attention: Attention = "sdpa",
         samples: Sequence[Samples] | None = None,
+        text_encoder_2: Any = None,
+        tokenizer_2: Any = None,
     ) -> None:
-        _check_parts(unet, vae, text_encoder)
+        _check_parts(unet, vae, text_encoder, text_encoder_2)
         if prediction_type not in get_args(PredictionType):
             msg = f"The model predicts {prediction_type!r}; only epsilon and v_prediction are supported."
             raise ModelError(msg)
         # Before any conversion, so that a model has one fingerprint in whatever precision it computes.
-        samples = samples or _samples(unet, vae, text_encoder)
+        samples = samples or _samples(*networks(unet, vae, text_encoder, text_encoder_2))
         self.device, self.dtype = torch.device(device), dtype
         self.unet = _place(unet, self.device, dtype)
         # Stable Diffusion's autoencoder leaves the range of float16 on some images and then decodes to black.
@@ -68,7 +69,8 @@ class DiffusersModel(DiffusionModel):
         self.vae = _place(vae, self.device, torch.float32)
         # Runs once per prompt; half precision would round it by as much as a step of the text optimiser.
         self.text_encoder = _place(text_encoder, self.device, torch.float32)
-        self.tokenizer = tokenizer
+        self.text_encoder_2 = None if text_encoder_2 is None else _place(text_encoder_2, self.device, torch.float32)
+        self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)
         self.prediction_type = prediction_type
         self.latent_scale = float(getattr(vae.config, "scaling_factor", None) or LATENT_SCALE)
@@ -92,27 +94,18 @@ class DiffusersModel(DiffusionModel):
                 latent.to(self.device, self.dtype),
                 timesteps,
                 encoder_hidden_states=conditioning.tokens.to(self.device, self.dtype),
+                added_cond_kwargs={name: value.to(self.device) for name, value in conditioning.fixed.items()},
                 return_dict=False,
             )[0]
         return prediction.float()
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        # Counted without the special tokens: an end token that somebody typed into the prompt is content, and
-        # the real end of a full prompt sits at position 76.
-        count = len(self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
-        if count > PROMPT_TOKENS:
-            logger.warning(
-                "The prompt has %d tokens; the last %d were cut off, CLIP reads %d.",
-                count,
-                count - PROMPT_TOKENS,
-                PROMPT_TOKENS,
-            )
-        ids = self.tokenizer(
-            prompt, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
-        ).input_ids
-        embedding = self.text_encoder(ids.to(self.device))[0].float()  # (1, 77, D)
-        return Conditioning(embedding, 1 + min(count, PROMPT_TOKENS))
+        first = self.text_encoder, self.tokenizer
+        if self.text_encoder_2 is None:
+            return encode_prompt(*first, prompt)
+        side = self.native_resolution
+        return encode_prompt_twice(first, (self.text_encoder_2, self.tokenizer_2), prompt, size or (side, side))
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:
@@ -168,28 +161,46 @@ def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     return converted.eval().requires_grad_(False)
 
 
-def _check_parts(unet: Any, vae: Any, text_encoder: Any) -> None:
-    """Raise ModelError if the parts are no Stable Diffusion 1.x or 2.x."""
-    supported = "only Stable Diffusion 1.x and 2.x are supported"
+def networks(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> list[Any]:
+    """Those that are there, in the order in which fingerprints take them."""
+    return [unet, vae, text_encoder, *([] if text_encoder_2 is None else [text_encoder_2])]
+
+
+def _check_parts(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> None:
+    """Raise ModelError if the parts are no Stable Diffusion 1.x, 2.x or SDXL."""
     config = unet.config
-    text_width, positions = text_encoder.config.hidden_size, text_encoder.config.max_position_embeddings
+    more = getattr(config, "addition_embed_type", None), getattr(config, "class_embed_type", None)
     if config.in_channels == 9:
-        msg = f"This is an inpainting model; {supported}, in their text-to-image form."
+        msg = f"This is an inpainting model; {SUPPORTED}, in their text-to-image form."
     elif config.in_channels != 4 or config.out_channels != 4:
-        msg = f"The U-Net has {config.in_channels} channels in, {config.out_channels} out; {supported}."
-    elif getattr(config, "addition_embed_type", None) or getattr(config, "class_embed_type", None):
-        msg = f"The U-Net expects more than a prompt (SDXL or unCLIP); {supported}."
-    elif len(unet.up_blocks) != 4:
-        msg = f"The U-Net's decoder has {len(unet.up_blocks)} stages, not 4; {supported}."
-    elif config.cross_attention_dim != text_width:
-        msg = f"The U-Net reads text of width {config.cross_attention_dim}, the encoder writes {text_width}."
-    elif positions != TEXT_LENGTH:
-        msg = f"The text encoder has {positions} positions, not {TEXT_LENGTH}."
+        msg = f"The U-Net has {config.in_channels} channels in, {config.out_channels} out; {SUPPORTED}."
+    elif more not in ((None, None), ("text_time", None)):
+        msg = f"The U-Net expects more than a prompt (unCLIP or another kind); {SUPPORTED}."
+    elif (more[0] == "text_time") != (text_encoder_2 is not None):
+        msg = f"The U-Net and the number of text encoders are of different families; {SUPPORTED}, the refiner is not."
+    elif problem := _problem_of_text(unet, text_encoder, text_encoder_2):
+        msg = problem
     elif vae.config.latent_channels != 4 or len(vae.config.block_out_channels) != 4:
-        msg = f"The autoencoder does not make latents of 4 channels at an eighth of the size; {supported}."
+        msg = f"The autoencoder does not make latents of 4 channels at an eighth of the size; {SUPPORTED}."
     else:
         return
     raise ModelError(msg)
+
+
+def _problem_of_text(unet: Any, text_encoder: Any, text_encoder_2: Any) -> str | None:
+    """What does not fit between text encoders and what the U-Net reads of them."""
+    encoders = [text_encoder] if text_encoder_2 is None else [text_encoder, text_encoder_2]
+    width = sum(encoder.config.hidden_size for encoder in encoders)
+    if unet.config.cross_attention_dim != width:
+        return f"The U-Net reads text of width {unet.config.cross_attention_dim}, the encoder writes {width}."
+    for encoder in encoders:
+        if (positions := encoder.config.max_position_embeddings) != TEXT_LENGTH:
+            return f"The text encoder has {positions} positions, not {TEXT_LENGTH}."
+    if text_encoder_2 is not None:
+        given = text_encoder_2.config.projection_dim + SIZES * unet.config.addition_time_embed_dim
+        if (read := unet.add_embedding.linear_1.in_features) != given:
+            return f"The U-Net reads {read} values beside the tokens, SDXL gives {given}; {SUPPORTED}."
+    return None
 
 
 def _samples(*modules: nn.Module) -> list[Samples]:
@@ -199,7 +210,7 @@ def _samples(*modules: nn.Module) -> list[Samples]:
 def fingerprint_of(model: DiffusersModel, samples: Sequence[Samples] | None = None) -> str:
     """32 hex digits from up to 64 evenly spaced values of every weight tensor, and what else matters.
 
-    samples: of U-Net, autoencoder and text encoder; None takes them from the modules as they are.
+    samples: of U-Net, autoencoder and text encoders; None takes them from the modules as they are.
 
     Taken from the weights as they are stored, so it is the same for the same weights in another file, format, process
     or precision. Training or merging changes practically every value, so samples are enough; an edit of one single
@@ -207,12 +218,14 @@ def fingerprint_of(model: DiffusersModel, samples: Sequence[Samples] | None = No
     """
     digest = hashlib.sha256()
     facts = [model.prediction_type, model.latent_scale, model.alphas_cumprod.sum().item()]
-    modules = (model.unet, model.vae, model.text_encoder)
+    modules = networks(model.unet, model.vae, model.text_encoder, model.text_encoder_2)
     samples = samples or _samples(*modules)
     facts += [
         getattr(model.unet.config, "attention_head_dim", None),
         model.text_encoder.config.num_attention_heads,
     ]
+    if model.text_encoder_2 is not None:
+        facts.append(model.text_encoder_2.config.num_attention_heads)
     digest.update(json.dumps(facts).encode())
     for module, taken in zip(modules, samples, strict=True):
         # Sorted: a converted file may have stored them in another order.

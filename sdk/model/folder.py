@@ -9,9 +9,9 @@ import torch
 
 from ..errors import ModelError
 from .base import PredictionType
-from .checkpoint import LATENT_SCALE
+from .checkpoint import LATENT_SCALE, XL_LATENT_SCALE
 from .component import matched, read_config, weight_files
-from .keys import clip_names
+from .keys import clip_names, second_clip_names
 from .quiet import quiet_libraries
 from .weights import SUPPORTED, Weights, fill
 
@@ -26,20 +26,24 @@ def load_folder(
     _say_what_else(path)
     index = read_config(path / "model_index.json", path)
     kind = str(index.get("_class_name", ""))
-    others = ("XL", "3", "Inpaint", "Upscale", "ControlNet")
+    xl = kind.startswith("StableDiffusionXL")
+    others = ("3", "Inpaint", "Upscale", "ControlNet", "Pix2Pix", "Adapter")
     if not kind.startswith("StableDiffusion") or any(word in kind for word in others):
         raise ModelError(f"{path.name} holds a {kind or 'model of unknown kind'}; {SUPPORTED}.")
     unet_config = read_config(path / "unet" / "config.json", path)
     if unet_config.get("in_channels") == 9:
         raise ModelError(f"{path.name} is an inpainting model; {SUPPORTED}.")
+    if xl and not (path / "text_encoder" / "config.json").is_file() and (path / "text_encoder_2").is_dir():
+        raise ModelError(f"{path.name} is an SDXL refiner; {SUPPORTED}.")
     schedule = read_config(path / "scheduler" / "scheduler_config.json", path)
     text_config = read_config(path / "text_encoder" / "config.json", path)
     vae_config = {}
     if vae is None or (path / "vae" / "config.json").is_file():
         vae_config = read_config(path / "vae" / "config.json", path)
-    if not _has_tokenizer(path / "tokenizer"):
-        msg = f"{path.name} lacks tokenizer/vocab.json or tokenizer/merges.txt; download the folder again."
-        raise ModelError(msg)
+    for part in ("tokenizer", *(["tokenizer_2"] if xl else [])):
+        if not _has_tokenizer(path / part):
+            msg = f"{path.name} lacks {part}/vocab.json or {part}/merges.txt; download the folder again."
+            raise ModelError(msg)
     if schedule.get("num_train_timesteps", 1000) != 1000 or schedule.get("beta_schedule") != "scaled_linear":
         msg = f"{path.name} was not trained on Stable Diffusion's noise schedule; {SUPPORTED}."
         raise ModelError(msg)
@@ -48,8 +52,12 @@ def load_folder(
     unet_weights = Weights.of(path.name, weight_files(path / "unet", path.name, "diffusion_pytorch_model"))
     text_weights = Weights.of(path.name, weight_files(path / "text_encoder", path.name, "model"))
     configs = {"unet": unet_config, "vae": vae_config, "text": text_config, "schedule": schedule}
+    second = None
+    if xl:
+        configs["second"] = read_config(path / "text_encoder_2" / "config.json", path)
+        second = Weights.of(path.name, weight_files(path / "text_encoder_2", path.name, "model"))
     with quiet_libraries():
-        return _assemble(path, name, prediction_type, vae, configs, unet_weights, text_weights, options)
+        return _assemble(path, name, prediction_type, vae, configs, unet_weights, text_weights, second, options)
 
 
 def _assemble(
@@ -60,15 +68,17 @@ def _assemble(
     configs: dict[str, dict[str, Any]],
     unet_weights: Weights,
     text_weights: Weights,
+    second_weights: Weights | None,
     options: dict[str, Any],
 ) -> DiffusersModel:
     from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     from .autoencoder import load_autoencoder, load_autoencoder_folder
     from .diffusers import DiffusersModel, scaled_linear_alphas
 
     device = options["device"]
+    usual = LATENT_SCALE if second_weights is None else XL_LATENT_SCALE
     vae_config, text_config, schedule = configs["vae"], configs["text"], configs["schedule"]
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(configs["unet"])
@@ -77,11 +87,18 @@ def _assemble(
     if vae is None:
         autoencoder, values = load_autoencoder_folder(path / "vae", path.name, vae_config, device)
     else:
-        autoencoder, values = load_autoencoder(vae, vae_config.get("scaling_factor") or LATENT_SCALE, device)
+        autoencoder, values = load_autoencoder(vae, vae_config.get("scaling_factor") or usual, device)
     samples.append(values)
     # transformers 5 writes the names without the leading `text_model.` that older ones have.
     names = matched(text.state_dict(), text_weights.shapes, clip_names)
     samples.append(fill(text, names, text_weights, torch.float32, device))
+    second = tokenizer = None
+    if second_weights is not None:
+        with torch.device("meta"):
+            second = CLIPTextModelWithProjection(CLIPTextConfig.from_dict(configs["second"]))
+        names = matched(second.state_dict(), second_weights.shapes, second_clip_names)
+        samples.append(fill(second, names, second_weights, torch.float32, device))
+        tokenizer = CLIPTokenizer.from_pretrained(str(path / "tokenizer_2"), local_files_only=True)
     return DiffusersModel(
         unet,
         autoencoder,
@@ -95,6 +112,8 @@ def _assemble(
         prediction_type=prediction_type or schedule.get("prediction_type", "epsilon"),
         name=name,
         samples=samples,
+        text_encoder_2=second,
+        tokenizer_2=tokenizer,
         **options,
     )
 

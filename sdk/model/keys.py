@@ -14,6 +14,10 @@ UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 CLIP_PREFIX = "cond_stage_model.transformer.text_model."
 OPEN_CLIP_PREFIX = "cond_stage_model.model."
+# SDXL's second text encoder in both spellings; its first one is read under CLIP_PREFIX like any other.
+SECOND_CLIP_PREFIX = "conditioner.embedders.1.transformer.text_model."
+SECOND_OPEN_CLIP_PREFIX = "conditioner.embedders.1.model."
+TRANSPOSED = -1  # in place of a third: the file has the matrix the other way round
 # What our export adds: a weight with as many values as the U-Net has heads, which the shape of no layer tells.
 HEADS_KEY = "dragtext.num_heads"
 
@@ -21,6 +25,8 @@ _UNET_HEAD = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "mid_block.resnets.0": "middle_block.0",
     "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
@@ -113,30 +119,42 @@ def vae_names(names: Iterable[str]) -> dict[str, str]:
     return {name: rename(name) for name in names}
 
 
-def clip_names(names: Iterable[str]) -> dict[str, str]:
+def clip_names(names: Iterable[str], prefix: str = CLIP_PREFIX) -> dict[str, str]:
     """Names of CLIPTextModel weights -> Stable Diffusion 1.x names.
 
     Newer transformers drop the leading `text_model.`; both spellings are understood.
     """
-    return {name: CLIP_PREFIX + name.removeprefix("text_model.") for name in names}
+    return {name: prefix + name.removeprefix("text_model.") for name in names}
 
 
-def open_clip_names(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
-    """Names of CLIPTextModel weights -> (Stable Diffusion 2.x name, which third of its rows or None).
+def second_clip_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of CLIPTextModelWithProjection weights -> names that SDXL's second encoder has with transformers' own."""
+    return clip_names(names, SECOND_CLIP_PREFIX)
+
+
+def open_clip_names(names: Iterable[str], prefix: str = OPEN_CLIP_PREFIX) -> dict[str, tuple[str, int | None]]:
+    """Names of CLIPTextModel weights -> (Stable Diffusion 2.x name, which third of its rows, None or TRANSPOSED).
 
     OpenCLIP stacks the query, key and value projections of a layer into one `in_proj`.
     """
 
     def rename(name: str) -> tuple[str, int | None]:
         name = name.removeprefix("text_model.")
+        if name == "text_projection.weight":
+            return f"{prefix}text_projection", TRANSPOSED
         if not (m := re.match(r"encoder\.layers\.(\d+)\.(.*)", name)):
-            return OPEN_CLIP_PREFIX + _replace_start(name, _OPEN_CLIP), None
-        block = f"{OPEN_CLIP_PREFIX}transformer.resblocks.{m[1]}."
+            return prefix + _replace_start(name, _OPEN_CLIP), None
+        block = f"{prefix}transformer.resblocks.{m[1]}."
         if stacked := re.match(r"self_attn\.([qkv])_proj\.(weight|bias)", m[2]):
             return f"{block}attn.in_proj_{stacked[2]}", "qkv".index(stacked[1])
         return block + _replace_start(m[2], _OPEN_CLIP), None
 
     return {name: rename(name) for name in names}
+
+
+def second_open_clip_names(names: Iterable[str]) -> dict[str, tuple[str, int | None]]:
+    """Names of CLIPTextModelWithProjection weights -> those of SDXL's second encoder, as for `open_clip_names`."""
+    return open_clip_names(names, SECOND_OPEN_CLIP_PREFIX)
 
 
 def _replace_start(name: str, table: dict[str, str]) -> str:

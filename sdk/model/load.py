@@ -41,7 +41,7 @@ def load_model(
     prediction_type: PredictionType | None = None,
     vae: str | Path | None = None,
 ) -> DiffusersModel:
-    """Load a Stable Diffusion 1.x or 2.x model.
+    """Load a Stable Diffusion 1.x, 2.x or SDXL model.
 
     source: a diffusers folder, or a single `.safetensors` file in the original layout or with diffusers' names; a name
         on the Hugging Face hub ("owner/model") or a folder of the hub's cache, if it was downloaded before; None is
@@ -52,7 +52,7 @@ def load_model(
     attention: "sdpa" (torch's own) or "xformers".
     prediction_type: overrides what the files say. The weights of a single file cannot tell; without this
         argument the order is: `<checkpoint>.yaml` beside it, a mark inside the file (metadata
-        `modelspec.prediction_type`, or a tensor `v_pred`), then epsilon for 1.x and a probe for 2.x.
+        `modelspec.prediction_type`, or a tensor `v_pred`), then epsilon for 1.x and SDXL and a probe for 2.x.
     vae: another autoencoder, used instead of the model's: a single file, the folder `vae` of a diffusers model or the
         model's folder, or a name on the hub. Needed for a checkpoint that has none.
 

@@ -1,4 +1,4 @@
-"""Where the three networks of a single file are: under whatever prefix, in either layout, as EMA weights.
+"""Where the networks of a single file are: under whatever prefix, in either layout, as EMA weights.
 
 The files of the field wrap the same weights in `state_dict.` or `module.`, name the networks `unet.`, `vae.` and
 `text_encoder.`, keep the averaged U-Net only, or mix all that. So the prefixes are not looked up: each network is found
@@ -10,7 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from .keys import CLIP_PREFIX, OPEN_CLIP_PREFIX, UNET_PREFIX, VAE_PREFIX, clip_names, unet_names, vae_names
+from .keys import (
+    CLIP_PREFIX,
+    OPEN_CLIP_PREFIX,
+    SECOND_CLIP_PREFIX,
+    SECOND_OPEN_CLIP_PREFIX,
+    UNET_PREFIX,
+    VAE_PREFIX,
+    clip_names,
+    second_clip_names,
+    unet_names,
+    vae_names,
+)
 
 _UNET = "input_blocks.0.0.weight"
 _UNET_DIFFUSERS = "time_embedding.linear_1.weight"
@@ -19,6 +30,7 @@ _VAE = "encoder.down.0.block.0.conv1.weight"
 _VAE_DIFFUSERS = "encoder.down_blocks.0.resnets.0.conv1.weight"
 _CLIP = "embeddings.token_embedding.weight"
 _OPEN_CLIP = "transformer.resblocks.0.ln_1.weight"
+SECOND = ("conditioner.embedders.1.", "text_encoder_2.", "clip_g.")  # before the names of SDXL's second text encoder
 # Longest first: the words of a U-Net's names, from which the averaged copy's names have lost the dots.
 _WORDS = re.compile(
     r"input_blocks|output_blocks|middle_block|time_embed|transformer_blocks|skip_connection|in_layers|out_layers|emb_layers|"
@@ -48,11 +60,26 @@ def vae_part(names: Collection[str]) -> dict[str, str]:
 
 
 def text_part(names: Collection[str]) -> dict[str, str]:
-    """{name under `cond_stage_model.`, transformers' or OpenCLIP's: name in the file}, {} without a text encoder."""
+    """{name under `cond_stage_model.`, transformers' or OpenCLIP's: name in the file}, {} without a text encoder.
+
+    Of SDXL's two it is the first.
+    """
+    names = [name for name in names if not any(mark in name for mark in SECOND)]
     if (prefix := _prefix(names, _CLIP, CLIP_PREFIX)) is not None:
         return _converted(names, prefix, clip_names)
     if (prefix := _prefix(names, _OPEN_CLIP, OPEN_CLIP_PREFIX)) is not None:
         return _under(names, prefix, OPEN_CLIP_PREFIX)
+    return {}
+
+
+def second_text_part(names: Collection[str]) -> dict[str, str]:
+    """{name under one of SDXL's prefixes of the second text encoder: name in the file}, {} without one."""
+    names = [name for name in names if any(mark in name for mark in SECOND)]
+    if (prefix := _prefix(names, _CLIP, SECOND_CLIP_PREFIX)) is not None:
+        # The projection of the pooled vector stands beside `text_model`, not in it.
+        return _converted(names, prefix.removesuffix("text_model."), second_clip_names)
+    if (prefix := _prefix(names, _OPEN_CLIP, SECOND_OPEN_CLIP_PREFIX)) is not None:
+        return _under(names, prefix, SECOND_OPEN_CLIP_PREFIX)
     return {}
 
 

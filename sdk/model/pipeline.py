@@ -13,18 +13,20 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
 from . import cache
-from .diffusers import DiffusersModel, fingerprint_of
+from .diffusers import DiffusersModel, fingerprint_of, networks
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
-SUPPORTED = "a StableDiffusionPipeline of Stable Diffusion 1.x or 2.x is needed"
+SUPPORTED = "a StableDiffusionPipeline of 1.x or 2.x or a StableDiffusionXLPipeline is needed"
 
 
 class PipelineModel(DiffusersModel):
-    """The modules of a `StableDiffusionPipeline`, which is between two edits exactly what it was.
+    """The modules of a `StableDiffusionPipeline` or `StableDiffusionXLPipeline`.
+
+    Between two edits it is exactly what it was.
 
     The U-Net computes on the pipeline's device and in its precision, with the attention and the LoRAs that the pipeline
-    has; during an edit its parameters are frozen. Autoencoder and text encoder compute in float32: where the pipeline
-    has them in another precision, on copies (0.8 GB for Stable Diffusion 1.5).
+    has; during an edit its parameters are frozen. Autoencoder and text encoders compute in float32: where the pipeline
+    has them in another precision, on copies (0.8 GB for Stable Diffusion 1.5, 3.6 GB for SDXL).
 
     Raises InputError for a state of the pipeline that does not allow it, with the call that ends it, and ModelError for
     a pipeline of another kind.
@@ -37,13 +39,15 @@ class PipelineModel(DiffusersModel):
                 f"{type(pipe).__name__} lacks a U-Net, autoencoder, text encoder or scheduler; {SUPPORTED}."
             )
         # A compiled module would not notice hooks on what it was made from.
-        parts = [getattr(part, "_orig_mod", part) for part in (pipe.unet, pipe.vae, pipe.text_encoder)]
+        second = getattr(pipe, "text_encoder_2", None)
+        found = networks(pipe.unet, pipe.vae, pipe.text_encoder, second)
+        parts = [getattr(part, "_orig_mod", part) for part in found]
         alphas = getattr(pipe.scheduler, "alphas_cumprod", None)
         if not isinstance(alphas, Tensor) or len(alphas) != 1000:
             raise ModelError(f"{type(pipe.scheduler).__name__} has no schedule of 1000 noise levels; {SUPPORTED}.")
         _check_state(*parts)
         self._parts = parts
-        unet, vae, text_encoder = parts
+        unet, vae, text_encoder, *rest = parts
         processors = dict(unet.attn_processors)
         with _lent(parts):
             try:
@@ -57,6 +61,8 @@ class PipelineModel(DiffusersModel):
                     name=PurePath(getattr(pipe.config, "_name_or_path", None) or type(pipe).__name__).name,
                     device=next(unet.parameters()).device,
                     dtype=next(unet.parameters()).dtype,
+                    text_encoder_2=_in_float32(rest[0]) if rest else None,
+                    tokenizer_2=getattr(pipe, "tokenizer_2", None),
                 )
             finally:
                 unet.set_attn_processor(processors)
@@ -81,16 +87,17 @@ class PipelineModel(DiffusersModel):
         # What decides a LoRA's part in the numbers and is no parameter.
         adapters = [
             (name, module.scaling, module.active_adapters, module.disable_adapters)
-            for part in (self.unet, self.text_encoder)
+            for part in (self.unet, self.text_encoder, self.text_encoder_2)
+            if part is not None
             for name, module in part.named_modules()
             if hasattr(module, "scaling") and hasattr(module, "active_adapters")
         ]
         return cache.make_key(fingerprint_of(self), adapters)
 
 
-def _check_state(unet: Any, vae: Any, text_encoder: Any) -> None:
+def _check_state(unet: Any, *others: Any) -> None:
     """Raise InputError, with the way out, for what would fail or be silently wrong later."""
-    parts = (unet, vae, text_encoder)
+    parts = (unet, *others)
     tensors = [tensor for part in parts for tensor in part.parameters()]
     modules = [module for part in parts for module in part.modules()]
     if any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in modules):

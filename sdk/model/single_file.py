@@ -11,8 +11,16 @@ import torch
 
 from ..errors import ModelError
 from .base import PredictionType
-from .checkpoint import LATENT_SCALE, Anatomy, anatomy
-from .keys import HEADS_KEY, clip_names, open_clip_names, unet_names, vae_names
+from .checkpoint import Anatomy, anatomy
+from .keys import (
+    HEADS_KEY,
+    clip_names,
+    open_clip_names,
+    second_clip_names,
+    second_open_clip_names,
+    unet_names,
+    vae_names,
+)
 from .quiet import quiet_libraries
 from .vocabulary import clip_tokenizer
 from .weights import Weights, fill
@@ -27,7 +35,7 @@ def load_file(
     """name: what the model is called. vae: file or folder whose autoencoder is used instead of the checkpoint's."""
     weights = Weights.of(path.name, [path])
     found = anatomy(weights, needs_vae=vae is None)
-    sidecar = _sidecar(path)
+    sidecar = _sidecar(path, found.latent_scale)
     found.vae["scaling_factor"] = sidecar["scale_factor"]
     if heads := _heads(weights, sidecar):
         found.unet["attention_head_dim"] = heads
@@ -45,7 +53,7 @@ def _assemble(
     options: dict[str, Any],
 ) -> DiffusersModel:
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     from .autoencoder import load_autoencoder
     from .diffusers import DiffusersModel, scaled_linear_alphas
@@ -54,6 +62,7 @@ def _assemble(
     with torch.device("meta"):
         unet = UNet2DConditionModel(**found.unet)
         text = CLIPTextModel(CLIPTextConfig(**found.text))
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**found.second)) if found.second else None
     text_names = open_clip_names if found.open_clip else clip_names
     samples = [fill(unet, unet_names(unet.state_dict()), found.weights, options["dtype"], device)]
     if vae is None:
@@ -64,21 +73,27 @@ def _assemble(
         autoencoder, values = load_autoencoder(vae, sidecar["scale_factor"], device)
         samples.append(values)
     samples.append(fill(text, text_names(text.state_dict()), found.weights, torch.float32, device))
+    if second is not None:
+        second_names = second_open_clip_names if found.second_open_clip else second_clip_names
+        samples.append(fill(second, second_names(second.state_dict()), found.weights, torch.float32, device))
     prediction_type = prediction_type or _stated_prediction(weights, sidecar)
     if prediction_type is None:
-        prediction_type = _probe_prediction(unet) if found.generation == 2 else "epsilon"
+        prediction_type = _probe_prediction(unet) if found.family == "2.x" else "epsilon"
     # Files say little about the size they were made for, but of 2.x only those of 768 pixels predict v.
-    size = 768 if found.generation == 2 and prediction_type == "v_prediction" else 512
+    sizes = {"1.x": 512, "2.x": 768 if prediction_type == "v_prediction" else 512, "xl": 1024}
+    size = sizes[found.family]
     unet.register_to_config(sample_size=(_stated_size(weights, sidecar) or size) // 8)
     return DiffusersModel(
         unet,
         autoencoder,
         text,
-        clip_tokenizer("<|endoftext|>" if found.generation == 1 else "!"),
+        clip_tokenizer("!" if found.family == "2.x" else "<|endoftext|>"),
         alphas_cumprod=scaled_linear_alphas(zero_terminal_snr="ztsnr" in weights.shapes),
         prediction_type=prediction_type,
         name=name,
         samples=samples,
+        text_encoder_2=second,
+        tokenizer_2=None if second is None else clip_tokenizer("!"),
         **options,
     )
 
@@ -125,17 +140,17 @@ def _probe_prediction(unet: Any) -> PredictionType:
     return "v_prediction" if difference.mean().item() < -1 else "epsilon"
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
-    """`model.params` of `name.yaml` beside `name.safetensors`, a convention of A1111; without one the usual scale."""
+def _sidecar(path: Path, scale: float) -> dict[str, Any]:
+    """`model.params` of `name.yaml` beside `name.safetensors`, a convention of A1111; `scale` where it names none."""
     sidecar = path.with_suffix(".yaml")
     if not sidecar.is_file():
-        return {"scale_factor": LATENT_SCALE}
+        return {"scale_factor": scale}
     import yaml
 
     try:
         content = yaml.safe_load(sidecar.read_text(encoding="utf-8"))
         found = dict(content["model"]["params"])
-        found["scale_factor"] = float(found.get("scale_factor", LATENT_SCALE))
+        found["scale_factor"] = float(found.get("scale_factor", scale))
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         msg = f"{sidecar.name} beside the checkpoint is not a model description; correct or remove it."
         raise ModelError(msg) from error

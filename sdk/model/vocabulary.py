@@ -15,7 +15,7 @@ _PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[
 def clip_tokenizer(pad_token: str) -> Any:
     """OpenAI's CLIP tokenizer (49408 words) from the merges that come with this package; made in memory.
 
-    pad_token: "<|endoftext|>" in Stable Diffusion 1.x, "!" in 2.x.
+    pad_token: "<|endoftext|>" in Stable Diffusion 1.x and SDXL's first encoder, "!" in 2.x and the second.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

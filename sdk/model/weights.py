@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .keys import TRANSPOSED
 
-SUPPORTED = "Stable Diffusion 1.x and 2.x checkpoints are supported"
+SUPPORTED = "Stable Diffusion 1.x, 2.x and SDXL checkpoints are supported"
 PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 MAX_HEADER = 100_000_000
 DTYPE_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -109,7 +110,8 @@ def fill(
 ) -> Samples:
     """Give a module made on the meta device its weights, converted one at a time; returns samples of the originals.
 
-    names: parameter -> name in `weights`, with the third of its rows where the file stacks three. There is never more
+    names: parameter -> name in `weights`, with the third of its rows where the file stacks three, or
+        TRANSPOSED. There is never more
     in memory than the finished module and one tensor. Raises ModelError, naming the weight, where one is missing, has
     another shape, holds NaN or leaves the range of `dtype`.
     """
@@ -125,7 +127,9 @@ def fill(
             if stored not in weights.files:
                 raise ModelError(f"{weights.label} lacks the weight {stored}; download the model again.")
             value = read(stored)
-            if third is not None:
+            if third == TRANSPOSED:
+                value = value.t()
+            elif third is not None:
                 value = value.chunk(3)[third]
             # One layout's matrices are the other's 1x1 convolutions.
             shape, expected = ([side for side in t.shape if side != 1] for t in (value, empty))

@@ -95,7 +95,7 @@ def test_folder_with_half_precision_files_only(saved: Path, folder: Path) -> Non
 @pytest.mark.parametrize(
     ("file", "changes", "word"),
     [
-        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXL"),
+        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "tokenizer_2"),
         ("model_index.json", {"_class_name": "StableDiffusion3Pipeline"}, "StableDiffusion3"),
         ("model_index.json", {"_class_name": "FluxPipeline"}, "Flux"),
         ("unet/config.json", {"in_channels": 9}, "inpainting"),
