@@ -24,7 +24,7 @@ from .queue import (
     finished_picture,
 )
 from .strips import StripJob
-from .words import words
+from .words import outcome_of, words
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownJobError, 404),
@@ -55,6 +55,7 @@ def describe(jobs: Jobs, job: Job) -> dict[str, Any]:
         "created": job.created,
         "state": job.state,
         "text": words(jobs, job),
+        "outcome": outcome_of(job),
         "v": list(job.v),
         "position": jobs.position(job),
         "phase": job.phase,

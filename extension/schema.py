@@ -118,6 +118,10 @@ def job_schema() -> dict[str, Any]:
         "picture": {**NULLABLE_TEXT, "description": "id of the picture"},
         "created": {"type": "number", "description": "seconds since 1970"},
         "text": {"type": "string", "description": "the state in words"},
+        "outcome": {
+            "type": ["object", "null"],
+            "description": "how an edit ended: ended, left (px), steps, seconds",
+        },
         "v": {"type": "array", "items": {"type": "number"}, "description": "the point it shows: of image and text"},
         "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "interrupted"]},
         "position": {"type": "integer", "description": "edits before this one"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -55,14 +56,27 @@ def _running(job: Job) -> str:
 def _outcome(job: Job) -> str:
     if isinstance(job, StripJob):
         return f"{len(job.frames)} pictures between the original and the edit, and beyond."
-    if not isinstance(job, EditJob) or job.result is None:
+    told = outcome_of(job)
+    if told is None:
         return f"Rendered at {job.v[0]:g}."
+    if told["ended"] == "moved":
+        return f"Moved to where the handles should be, {told['seconds']:.0f} s."
+    after = f"{told['left']:.0f} px left after {told['steps']} steps, {told['seconds']:.0f} s."
+    return f"{ENDINGS[told['ended']]}: {after}"
+
+
+def outcome_of(job: Job) -> dict[str, Any] | None:
+    """How an edit ended, for a page that has words of its own: one of ENDINGS, or "moved" by a start without a loop;
+    left: mean distance in pixels; steps; seconds. None where there is no result."""
+    if not isinstance(job, EditJob) or job.result is None or job.error is not None:
+        return None
     result = job.result
-    left = np.mean([drag.distance_after for drag in result.drags])
-    seconds = sum(result.timings.values())
-    if result.start is not None and not result.steps:
-        return f"Moved to where the handles should be, {seconds:.0f} s."
-    return f"{ENDINGS[result.stopped]}: {left:.0f} px left after {result.steps} steps, {seconds:.0f} s."
+    return {
+        "ended": "moved" if result.start is not None and not result.steps else result.stopped,
+        "left": float(np.mean([drag.distance_after for drag in result.drags])),
+        "steps": result.steps,
+        "seconds": sum(result.timings.values()),
+    }
 
 
 def standing(job: Job) -> bytes:

@@ -3,6 +3,7 @@
 import { make } from "./dragtext_dom.mjs";
 import { pathOf } from "./dragtext_exports.mjs";
 import { pictureOf } from "./dragtext_http.mjs";
+import { outcomeText } from "./dragtext_run.mjs";
 
 const SIDE = 144; // pixels of a card's picture
 
@@ -40,7 +41,7 @@ export class Cards {
       {
         type: "button",
         class: "dragtext_card_open",
-        title: job.text,
+        title: outcomeText(job, say),
         "aria-label": name,
         onclick: () => this.open(job.id),
       },

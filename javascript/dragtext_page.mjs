@@ -10,7 +10,7 @@ import { address, ask, call, pageId, send } from "./dragtext_http.mjs";
 import { fillExamples, Opener } from "./dragtext_open.mjs";
 import { Quick, setQuick, wantsQuick } from "./dragtext_quick.mjs";
 import { Results } from "./dragtext_results.mjs";
-import { Run } from "./dragtext_run.mjs";
+import { outcomeText, Run } from "./dragtext_run.mjs";
 import { offer } from "./dragtext_send.mjs";
 import { Form } from "./dragtext_settings.mjs";
 import { showTab } from "./dragtext_tab.mjs";
@@ -197,7 +197,7 @@ class Page {
     const jobs = await this.results.refresh().catch(() => []);
     const next = running(jobs);
     if (state.state === "gone") return;
-    this.tell(state.text, state.state === "failed");
+    this.tell(outcomeText(state, this.say), state.state === "failed");
     const here = state.picture === this.opener.picture?.id;
     if (state.state === "done" && here && !next) {
       await this.results.attempt(() => this.results.select(state.id));

@@ -16,6 +16,7 @@ import {
 } from "./dragtext_exports.mjs";
 import { ask, call, pictureOf } from "./dragtext_http.mjs";
 import { drawCurves } from "./dragtext_plot.mjs";
+import { outcomeText } from "./dragtext_run.mjs";
 import { Strength } from "./dragtext_strength.mjs";
 
 const VIEWS = ["result", "compare", "original"];
@@ -184,7 +185,7 @@ export class Results {
     this.moved();
     this.look(VIEWS[0]);
     this.draw();
-    this.tell(job.text);
+    this.tell(outcomeText(job, this.say));
     this.shown(id);
     this.strength.render();
   }

@@ -68,6 +68,16 @@ export function followJob(id, { show, current, trouble = () => {} }) {
   });
 }
 
+/** How an edit ended, in the page's language; what went wrong, and notes, are the server's own words. */
+export function outcomeText({ outcome, saved, note, text }, say) {
+  if (!outcome) return text;
+  const numbers = { left: outcome.left.toFixed(0), steps: outcome.steps, seconds: outcome.seconds.toFixed(0) };
+  const parts = [say(`ended_${outcome.ended}`, numbers)];
+  if (outcome.ended !== "moved") parts[0] += ` ${say("ended_left", numbers)}`;
+  if (saved) parts.push(say("ended_saved", { name: saved }));
+  return [...parts, note].filter(Boolean).join(" ");
+}
+
 /** The panel of the running edit, and who feeds it. One edit at a time: a new one takes the place of the old. */
 export class Run {
   /** stage: the canvas; tell(text, bad): the line of the page; active(on): an edit of ours runs or not; done(state). */

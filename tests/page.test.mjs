@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { brief, curvePoints } from "../javascript/dragtext_plot.mjs";
 import { setQuick, wantsQuick } from "../javascript/dragtext_quick.mjs";
 import { shownJobs } from "../javascript/dragtext_results.mjs";
-import { phaseOf, progressOf, timeText } from "../javascript/dragtext_run.mjs";
+import { outcomeText, phaseOf, progressOf, timeText } from "../javascript/dragtext_run.mjs";
 import { hasSlider, scaleOf, usual } from "../javascript/dragtext_scale.mjs";
 import { chosenSettings, matches, suited } from "../javascript/dragtext_settings.mjs";
 import { nearest, stripPoints } from "../javascript/dragtext_strength.mjs";
@@ -41,6 +41,15 @@ test("the bar never goes back, and a drag counts what is left of the way", () =>
   assert.equal(shares.at(-1), 1);
   assert.ok(progressOf(states[4], 40) > progressOf(states[4]), "three quarters of the way, not 9 of 210 steps");
   assert.equal(phaseOf({ state: "running", phase: "something new" }), "begin");
+});
+
+test("how an edit ended is said in the page's language, and what failed in the server's", () => {
+  const outcome = { ended: "reached", left: 1.6, steps: 12, seconds: 3.2 };
+  const whole = "Alle Punkte sind angekommen: noch 2 px nach 12 Schritten, 3 s. Gespeichert als 1.png. A note.";
+  assert.equal(outcomeText({ text: "x", saved: "1.png", note: "A note.", outcome }, words("de")), whole);
+  const moved = { ...outcome, ended: "moved" };
+  assert.equal(outcomeText({ text: "x", outcome: moved }, words("en")), "Moved to where the handles should be, 3 s.");
+  assert.equal(outcomeText({ text: "It broke.", outcome: null }, words("de")), "It broke.");
 });
 
 test("time in words", () => {

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..helpers import encoded
 from ..jobs import picture
-from .conftest import edit, refused
+from .conftest import SETTINGS, edit, refused
 
 
 def test_an_edit_from_first_to_last(client):
@@ -22,6 +22,8 @@ def test_an_edit_from_first_to_last(client):
     assert job.status_code == 200, job.text
     state = job.json()
     assert (state["id"], state["state"], state["error"], state["saved"]) == ("mine", "done", None, "saved.png")
+    assert (state["outcome"]["ended"], state["outcome"]["steps"]) == ("steps", SETTINGS["steps"])
+    assert state["text"].startswith(f"All steps were used: {state['outcome']['left']:.0f} px left")
     assert state["preview"] is None
     assert state["preview_version"] >= 1
 

@@ -126,6 +126,7 @@ def test_the_page_on_other_screens(client, visit, tmp_path, query, more, request
     if more.get("locale") == "de-DE":
         assert page.locator("#dragtext_drag").inner_text() == "Ziehen"
         assert page.locator('[data-do="onward"]').inner_text() == "Von hier weiter"
+        person.says("Alle Schritte sind verbraucht: noch .* Gespeichert als")
         assert "Startwert" in page.locator("#dragtext_setting_seed").inner_text()
     if "dark" in query:
         assert person.shown()[3, 3].max() < 90
