@@ -136,7 +136,7 @@ class Film:
         sample = Image.new("RGB", (FILM_WIDTH, 4 * self.frames[0][0].height))
         for number, place in enumerate((0, 0.4, 0.7, 0.999)):
             sample.paste(self.frames[int(place * len(self.frames))][0], (0, number * self.frames[0][0].height))
-        palette = sample.quantize(160, dither=Image.Dither.NONE)
+        palette = sample.quantize(255, dither=Image.Dither.NONE)
         small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame, _ in self.frames]
         times = [milliseconds for _, milliseconds in self.frames]
         small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0, optimize=True)
