@@ -197,7 +197,8 @@ def own_settings(model: DiffusionModel, kinds: Sequence[str], count: int) -> tup
                 pictures += [(task.image, kind), (task.truth, "truth"), (pixels, f"{one.remaining_error:.2f} remains")]
         report[kind] = summary(kind, moved)
         print(kind, report[kind], f"{np.mean(seconds[-count:]):.1f} s a drag", flush=True)
-    report["outside"] = float(np.mean(outside)) if outside else 0.0
+    if outside:
+        report["outside"] = float(np.mean(outside))
     report["seconds"] = round(float(np.mean(seconds)), 2)
     return report, pictures
 

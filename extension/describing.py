@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 from PIL import Image
@@ -16,31 +14,22 @@ from .limits import MAX_PROMPT
 from .pictures import DECODING, Picture
 from .queue import ClosedError, Jobs
 
-POLL = 0.1
-LONGEST = 600.0  # seconds, the wait for whatever else uses the model included
-
 
 @lru_cache(maxsize=1)
 def _thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="dragtext-describe")
 
 
-async def description(jobs: Jobs, picture: Picture, way: str) -> str:
+def description(jobs: Jobs, picture: Picture, way: str) -> Future[str]:
     """What the picture shows, at most as long as a prompt may be. way: one of the host's `describers`.
 
-    It has its turn between generations and edits, in a thread of its own. Raises InputError, ClosedError, ModelError.
+    It has its turn between generations and edits, in a thread of its own, and may end with ClosedError or ModelError.
+    Raises InputError.
     """
     if way not in jobs.host.describers:
         known = ", ".join(jobs.host.describers) or "none here"
         raise InputError(f"way is how to describe the picture: {known}.")
-    asked = _thread().submit(_describe, jobs, picture, way)
-    deadline = time.monotonic() + LONGEST
-    while not asked.done():
-        await asyncio.sleep(POLL)
-        if jobs.closed or time.monotonic() > deadline:
-            asked.cancel()
-            raise ClosedError("The description was given up; ask again in a moment.")
-    return asked.result()
+    return _thread().submit(_describe, jobs, picture, way)
 
 
 def _describe(jobs: Jobs, picture: Picture, way: str) -> str:

@@ -95,7 +95,8 @@ class Editing:
             job.fingerprint = model.fingerprint
             if not job.quick and job.picture is not None:
                 self.experience.learn(job.picture, result, model.native_resolution, job.estimate.worked)
-                keep_original(job.picture)
+        if not job.quick and job.picture is not None:
+            keep_original(job.picture)  # the model has been given back: large files take a moment
         job.infotext = write_infotext(result, job.id)
         job.result = replace(result, rendering=result.rendering.with_model(None))
         # Once in memory; the settings as they were asked for, without those of the model.

@@ -98,7 +98,7 @@ def picture_schema() -> dict[str, Any]:
         "original": {
             "type": ["object", "null"],
             "properties": {name: {"type": kind} for name, kind in PICTURE_FIELDS},
-            "description": "the picture that this request is for, where it is another one and still kept",
+            "description": "the picture that this request is for, while it is kept; this one, where it is no result",
         },
         "v": {"type": ["array", "null"], "items": {"type": "number"}, "description": "the point of that edit's way"},
         "prompt": {"type": "string", "description": "of that request, or of a host's infotext"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .clock import Clock
 from .drag import loop_of, most_steps
 from .drag.cells import fresh_noise, move_cells, move_field
 from .drag.deform import transform_kind
@@ -144,7 +144,7 @@ class Phases:
         self._mask, self._trace = mask, trace
         self._handles, self._targets = self._frame.to_grid(request.drags)
         self._times = TimeGrid.of(self._settings.strength, self._settings.inference_steps)
-        self._clock = _Clock(model.device)
+        self._clock = Clock(model.device)
         self._turn: Turn | None = None
         self._step: Step | None = None
         self._text: Conditioning | None = None
@@ -325,32 +325,6 @@ class Phases:
 def _without_tensors(step: Step) -> Step:
     nothing = step.latent.new_empty(0)
     return replace(step, latent=nothing, text=nothing, bottleneck=None, reference=None)
-
-
-class _Clock:
-    """seconds: by phase."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
-        self._device = device
-        self._phase: str | None = None
-        self._since: float | None = None
-
-    def begin(self, phase: str) -> None:
-        if self._device.type == "cuda":  # what the last phase has only queued is still its work
-            torch.cuda.synchronize(self._device)
-        self.pause()
-        self._phase = phase
-        self.go_on()
-
-    def go_on(self) -> None:
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        if self._phase is not None and self._since is not None:
-            spent = time.perf_counter() - self._since
-            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + spent
-        self._since = None
 
 
 def _as_progress(

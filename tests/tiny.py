@@ -173,7 +173,7 @@ def open_clip_weights(
 @lru_cache(maxsize=16)  # initialising takes longer than copying
 def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextModel
 
     words = CLIP_WORDS if clip_vocabulary else len(_vocabulary())
     with torch.random.fork_rng(devices=[]):
@@ -198,16 +198,12 @@ def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tup
             latent_channels=4,
         )
         text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=words,
+            _text_config(
+                words,
                 hidden_size=TEXT_WIDTH,
                 intermediate_size=64,
                 num_hidden_layers=2,
-                num_attention_heads=1,
-                max_position_embeddings=77,
                 hidden_act="quick_gelu" if version == 1 else "gelu",
-                bos_token_id=words - 2,
-                eos_token_id=words - 1,
                 pad_token_id=words - 1,
             )
         )
@@ -215,10 +211,17 @@ def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tup
     return unet, vae, text
 
 
+def _text_config(words: int, **more: Any) -> Any:
+    from transformers import CLIPTextConfig
+
+    ends = {"bos_token_id": words - 2, "eos_token_id": words - 1}
+    return CLIPTextConfig(vocab_size=words, num_attention_heads=1, max_position_embeddings=77, **ends, **more)
+
+
 @lru_cache(maxsize=4)
 def _xl_networks(seed: int, clip_vocabulary: bool) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
     from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+    from transformers import CLIPTextModelWithProjection
 
     _, vae, text = copy.deepcopy(_networks(seed, 1, clip_vocabulary, 64))
     words = CLIP_WORDS if clip_vocabulary else len(_vocabulary())
@@ -239,17 +242,13 @@ def _xl_networks(seed: int, clip_vocabulary: bool) -> tuple[nn.Module, nn.Module
             projection_class_embeddings_input_dim=POOLED_WIDTH + 6 * SIZE_WIDTH,
         )
         second = CLIPTextModelWithProjection(
-            CLIPTextConfig(
-                vocab_size=words,
+            _text_config(
+                words,
                 hidden_size=SECOND_WIDTH,
                 intermediate_size=96,
                 num_hidden_layers=3,
-                num_attention_heads=1,
-                max_position_embeddings=77,
                 hidden_act="gelu",
                 projection_dim=POOLED_WIDTH,
-                bos_token_id=words - 2,
-                eos_token_id=words - 1,
                 pad_token_id=0,
             )
         )

@@ -95,9 +95,13 @@ class Routes:
 
         return answer
 
-    async def until_ended(self, job: Job) -> bool:
-        """Wait without holding a thread; whether the job has ended."""
+    async def until(self, over: Callable[[], bool]) -> bool:
+        """Wait without holding a thread, and not beyond a reload; whether it is over."""
         deadline = time.monotonic() + LONGEST_WAIT
-        while not job.ended.is_set() and not self.jobs.closed and time.monotonic() < deadline:
+        while not over() and not self.jobs.closed and time.monotonic() < deadline:
             await asyncio.sleep(POLL)
-        return job.ended.is_set()
+        return over()
+
+    async def until_ended(self, job: Job) -> bool:
+        """`until` the job has ended."""
+        return await self.until(job.ended.is_set)

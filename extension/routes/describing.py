@@ -9,6 +9,7 @@ from ...sdk.errors import InputError
 from .. import schema
 from ..bodies import json_body
 from ..describing import description
+from ..queue import ClosedError
 from .base import Routes
 
 
@@ -30,4 +31,8 @@ def add_describing(routes: Routes) -> None:
         if set(fields) != {"way"} or not isinstance(fields["way"], str):
             raise InputError("Give way, how to describe the picture, and nothing else.")
         picture = routes.jobs.pictures.get(picture_id)
-        return JSONResponse({"prompt": await description(routes.jobs, picture, fields["way"])})
+        asked = description(routes.jobs, picture, fields["way"])
+        if not await routes.until(asked.done):
+            asked.cancel()
+            raise ClosedError("The description was given up; ask again in a moment.")
+        return JSONResponse({"prompt": asked.result()})

@@ -49,7 +49,9 @@ def add_pictures(routes: Routes) -> None:
         def read(data: bytes) -> dict[str, Any]:
             picture = pictures.add(data)
             found = carried(picture, known)
-            original = picture if found.original == ITSELF else find_original(found.original, pictures)
+            original = picture if found.original == ITSELF else None
+            if original is None and found.original:
+                original = find_original(found.original, pictures)
             if original is not None and original.size != picture.size:
                 original = None  # the result was resized since
             return {

@@ -114,6 +114,8 @@ def _whole_thing(picture: np.ndarray, drags: Sequence[Drag], windows: Sequence[W
         whole = _found_in(picture, drags, window)
         if whole is None or _cut(whole, window, size):
             continue
+        if max(window[2] - window[0], window[3] - window[1]) <= WORKING_SIDE:
+            return whole  # seen in all detail already
         close = next(one for one in plain if not _cut(whole, one, size))
         detailed = _found_in(picture, drags, close) if close != window else None
         return whole if detailed is None or not _agree(whole, detailed) else detailed

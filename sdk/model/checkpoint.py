@@ -168,8 +168,8 @@ def _refuse_parts(
     elif len(entry) > 1 and entry[1] != 4:
         kind = f"a checkpoint with {entry[1]} input channels (depth or instruction model)"
     elif any(name.startswith(f"{UNET_PREFIX}label_emb.") for name in shapes) and not (text and second):
-        kind = "an SDXL checkpoint without its first text encoder"
-        kind = kind if second else "an unCLIP checkpoint, or SDXL's without its second text encoder"
+        lacking = "an SDXL checkpoint without its first text encoder"
+        kind = lacking if second else "an unCLIP checkpoint, or SDXL's without its second text encoder"
     elif not unet and vae and not text:
         kind, way_out = "an autoencoder (VAE) alone", "give it as --vae (`vae=`) beside a checkpoint"
     elif not unet and text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -53,20 +54,25 @@ def test_what_cannot_be_described_is_a_sentence(client, host):
     assert host.events[-1] == "end"
 
 
+def until(is_so) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_reload_does_not_wait_for_a_description(client, host):
     known = upload(client, encoded(picture()))["id"]
     host.hold.clear()
     answers = []
     asking = threading.Thread(target=lambda: answers.append(ask(client, picture_id=known)))
     asking.start()
-    while "begin" not in host.events:
-        pass
+    until(lambda: "begin" in host.events)
     client.jobs.close()
     asking.join(20)
     refused(answers[0], 503, "given up")
     host.hold.set()
-    while "end" not in host.events:
-        pass
+    until(lambda: "end" in host.events)
     assert host.events == ["begin", "end"]  # and asks no model any more
 
 
