@@ -163,7 +163,7 @@ def test_a_preview_belongs_to_its_step(editor):
 
 def test_what_the_caller_does_between_two_steps_is_not_counted(editor, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("dragtext.sdk.run.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("dragtext.sdk.clock.time.perf_counter", lambda: now[0])
     run = editor.steps(DRAG, **FAST)
     for _ in run:
         now[0] += 1000
