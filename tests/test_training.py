@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import CLIPTokenizer
 
 TRAINING = Path(__file__).parent.parent / "training"
 MODULES = (
-    "autoencoder", "lessons", "muon", "networks", "norms", "progress", "train_embedded", "unet", "widen", "words",
+    "autoencoder", "lessons", "muon", "networks", "norms", "progress", "sibling", "train_embedded", "unet", "widen",
+    "words",
 )  # fmt: skip
 
 
@@ -68,15 +70,15 @@ def test_a_step_has_the_gradients_direction_and_not_its_size(training):
     assert torch.allclose(*moved, atol=1e-5)
 
 
-def test_every_parameter_has_one_optimiser(training):
+def test_every_parameter_has_one_optimiser(training, words):
     from muon import make_optimisers
 
-    network = nn.ModuleDict({"unet": training.new_unet()})
+    network = training.Painter(training.new_unet(), training.new_text_encoder(CLIPTokenizer.from_pretrained(words)))
     inner, rest = (optimiser.param_groups[0]["params"] for optimiser in make_optimisers(network, 1e-3, 1e-3))
     ids = [id(p) for p in (*inner, *rest)]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert all(p.ndim >= 2 for p in inner)
-    assert any(p is network["unet"].conv_in.weight for p in rest)
+    assert any(p is network.unet.conv_in.weight for p in rest)
 
 
 def test_norms_start_out_neutral(training):
@@ -266,3 +268,35 @@ def test_widening_keeps_the_function_but_for_the_norms(training, monkeypatch):
     assert new.config.block_out_channels == (64, 128, 128, 192)
     # Attention weighs by products of queries and keys, in which channels that exist twice count twice.
     assert (before - after).std() < 0.01 * before.std()
+
+
+def test_the_sibling_is_fed_in_training_as_it_is_when_it_drags(training, words, tmp_path):
+    """In SDXL's form, begun from the demonstration model; loaded, it predicts what training saw it predict."""
+    from dragtext.sdk.model.load import EMBEDDED, load_model
+    from networks import export
+    from sibling import begin_from, new_xl_painter
+    from words import read_vocabulary, token_row
+
+    torch.manual_seed(0)
+    painter = new_xl_painter(CLIPTokenizer.from_pretrained(words)).eval()
+    share = begin_from(painter, EMBEDDED)
+    demonstration = load_model()
+    assert 0.6 < share < 0.7
+    assert torch.equal(painter.unet.conv_in.weight, demonstration.unet.conv_in.weight)
+    late = "resnets.1.conv1.weight"
+    assert torch.equal(
+        painter.unet.up_blocks[2].get_parameter(late), demonstration.unet.up_blocks[3].get_parameter(late)
+    )
+    with torch.no_grad():
+        for parameter in painter.unet.add_embedding.parameters():
+            parameter.normal_(0, 0.05)  # the vector and the sizes are to have a say
+    export(tmp_path / "model", painter, demonstration.vae, words)
+    model = load_model(tmp_path / "model")
+    latent, caption = torch.randn(1, 4, 32, 32), "a small red cat"
+    row = torch.tensor(token_row(caption, read_vocabulary(words)))[None].long()
+    with torch.no_grad():
+        found = model.predict(latent, 400, model.encode_text(caption, (256, 256)))
+        seen = painter(latent, 400, row)
+    assert (found - seen).abs().max() < 0.01 * seen.std()  # the file is in half precision
+    assert model.prediction_type == "v_prediction"
+    assert len(model.layout.stages) == 3

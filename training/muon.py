@@ -61,9 +61,14 @@ _OUTERMOST = frozenset(
 
 
 def make_optimisers(network: nn.Module, lr: float, others: float) -> list[torch.optim.Optimizer]:
-    """Muon for the inner matrices; AdamW with a rate of `others` for vectors, embeddings and the outermost layers."""
+    """Muon for the inner matrices; AdamW with a rate of `others` for vectors, embeddings and the outermost layers.
+
+    What is frozen stays as it is.
+    """
     inner, rest = [], []
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         plain = parameter.ndim < 2 or "embed" in name or name in _OUTERMOST
         (rest if plain else inner).append(parameter)
     fused = next(network.parameters()).is_cuda

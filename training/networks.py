@@ -47,13 +47,13 @@ def new_unet(widths: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
     )
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def new_text_encoder(tokenizer: CLIPTokenizer, layers: int = 3) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=TEXT_WIDTH,
             intermediate_size=2 * TEXT_WIDTH,
-            num_hidden_layers=3,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             max_position_embeddings=77,
             hidden_act="quick_gelu",
@@ -64,43 +64,56 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
+class Painter(nn.Module):
+    """What is trained in one piece: a U-Net, and what reads captions for it."""
+
+    pipeline = "StableDiffusionPipeline"  # diffusers' name for the folder
+
+    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text = unet, text
+
+    def forward(self, noisy: Tensor, timesteps: Tensor | int, rows: Tensor) -> Tensor:
+        """(n, 4, h, w) v prediction for noisy latents. timesteps: (n,) or one for all; rows: (n, 77) tokens."""
+        return self.unet(noisy, timesteps, self.text(rows).last_hidden_state).sample
+
+    def parts(self) -> dict[str, nn.Module]:
+        """By the names of their folders."""
+        return {"unet": self.unet, "text_encoder": self.text}
+
+
 def cumulative_alphas() -> Tensor:
     """(1000,) of the training schedule."""
     return DDIMScheduler(**SCHEDULE).alphas_cumprod
 
 
-def export(target: Path, network: nn.ModuleDict, autoencoder: AutoencoderKL, tokenizer: Path) -> None:
-    """Write `network` ("unet" and "text") and the autoencoder as a half-precision diffusers folder.
+def export(target: Path, painter: Painter, autoencoder: AutoencoderKL, tokenizer: Path) -> None:
+    """Write painter and autoencoder as a half-precision diffusers folder.
 
     The folder is complete before anything of it stands at `target`; other files there, as the card, stay.
     """
     folder = target.with_name(f".{target.name}-new")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copytree(tokenizer, folder / "tokenizer")
     rest = {"prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     DDIMScheduler(**SCHEDULE, **rest).save_pretrained(folder / "scheduler")
     autoencoder.register_to_config(scaling_factor=1.0)
-    for name, module, file in (
-        ("vae", autoencoder, "diffusion_pytorch_model.safetensors"),
-        ("unet", network["unet"], "diffusion_pytorch_model.safetensors"),
-        ("text_encoder", network["text"], "model.safetensors"),
-    ):
+    index: dict[str, Any] = {"_class_name": painter.pipeline, "scheduler": ["diffusers", "DDIMScheduler"]}
+    for name, module in {**painter.parts(), "vae": autoencoder}.items():
+        library = type(module).__module__.split(".")[0]
+        index[name] = [library, type(module).__name__]
         module.save_pretrained(folder / name)
         weights = {
             key: value.detach().half().contiguous().cpu()
             for key, value in module.state_dict().items()
             if "position_ids" not in key
         }
+        file = "model.safetensors" if library == "transformers" else "diffusion_pytorch_model.safetensors"
         save_file(weights, folder / name / file, metadata={"format": "pt"})
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
+        if library == "transformers":  # each text encoder has a tokenizer beside it
+            words = name.replace("text_encoder", "tokenizer")
+            index[words] = ["transformers", "CLIPTokenizer"]
+            shutil.copytree(tokenizer, folder / words)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
     for file in sorted(folder.rglob("*")):
         if file.is_file():

@@ -2,6 +2,7 @@
 
     python training/train_embedded.py --work training/runs --export sdk/model/embedded            # ten minutes on a GPU
     python training/train_embedded.py --unet-seconds 20000 --whole 6000 --close 12000 --batch 8   # a night on two cores
+    python training/train_embedded.py --xl                         # its sibling in SDXL's form: training/runs/xl/model
 
 Autoencoder, latents, U-Net with its text encoder, export. The U-Net's training goes on from its checkpoint when the
 same command is given again. Recipe and results: README.md.
@@ -20,13 +21,15 @@ from diffusers import AutoencoderKL
 from dragtext.sdk.evaluation.batches import draw_batch
 from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
 from lessons import Lesson, Pair, read_lesson
-from networks import WIDTHS, export, new_autoencoder, new_text_encoder, new_unet, standardise
+from networks import WIDTHS, Painter, export, new_autoencoder, new_text_encoder, new_unet, standardise
 from progress import Length, restore, save
-from torch import nn
+from sibling import begin_from, new_xl_painter
+from transformers import CLIPTokenizer
 from unet import Recipe, errors, train_unet
 from words import build_tokenizer, read_vocabulary, token_row
 
 UNSEEN = 256
+EMBEDDED = Path("sdk/model/embedded")
 
 
 def choose_precision(device: torch.device, asked: str) -> torch.dtype:
@@ -49,7 +52,10 @@ def held_out(texts: list[str]) -> list[Pair]:
 
 
 def make_autoencoder(arguments: argparse.Namespace, whole: Lesson) -> AutoencoderKL:
-    """Trained and standardised, or as an earlier run left it."""
+    """Trained and standardised, or as an earlier run left it; the sibling has the demonstration model's."""
+    if arguments.xl:
+        model = AutoencoderKL.from_pretrained(arguments.begin / "vae", low_cpu_mem_usage=False)
+        return model.float().to(arguments.device).eval()
     path = arguments.work / "autoencoder-done.pt"
     if state := restore(path):
         model = new_autoencoder()
@@ -66,20 +72,31 @@ def make_autoencoder(arguments: argparse.Namespace, whole: Lesson) -> Autoencode
     return model
 
 
+def make_painter(arguments: argparse.Namespace, tokenizer: CLIPTokenizer) -> Painter:
+    """Untrained, or the sibling with what the demonstration model has learnt."""
+    if not arguments.xl:
+        return Painter(new_unet(tuple(arguments.widths)), new_text_encoder(tokenizer))
+    painter = new_xl_painter(tokenizer)
+    print(f"taken over: {begin_from(painter, arguments.begin):.2f} of the parameters", flush=True)
+    return painter
+
+
 @torch.no_grad()
-def judge(network: nn.ModuleDict, autoencoder: AutoencoderKL, ids: dict[str, int], device: torch.device) -> dict:
+def judge(painter: Painter, autoencoder: AutoencoderKL, ids: dict[str, int], device: torch.device) -> dict:
     """Errors on unseen scenes with all that can be said of them."""
     scenes = [make_scene(FIRST_UNSEEN_SEED + i) for i in range(UNSEEN)]
     pixels = draw_batch(scenes, device)[0] / 127.5 - 1
     clean = torch.cat([autoencoder.encode(part).latent_dist.mean for part in pixels.split(32)])
     rows = np.stack([token_row(scene.describe(pose=True, places=True), ids) for scene in scenes])
-    return errors(network, clean, torch.tensor(rows, device=device).long())
+    return errors(painter, clean, torch.tensor(rows, device=device).long())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("training/runs"), help="checkpoints and curves")
-    parser.add_argument("--export", type=Path, default=Path("sdk/model/embedded"), help="the diffusers folder to write")
+    parser.add_argument("--xl", action="store_true", help="train the sibling in SDXL's form instead")
+    parser.add_argument("--begin", type=Path, default=EMBEDDED, help="the model that the sibling begins from")
+    parser.add_argument("--work", type=Path, help="checkpoints and curves; training/runs, of the sibling runs/xl in it")
+    parser.add_argument("--export", type=Path, help="the diffusers folder to write; of the sibling WORK/model")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of the U-Net")
     parser.add_argument("--vae-seconds", type=float, default=70)
@@ -96,6 +113,8 @@ def main() -> None:
         "--hold-out", action="append", default=[], help="a colour and a figure never seen, as 'red cat'"
     )
     arguments = parser.parse_args()
+    arguments.work = arguments.work or Path("training/runs", "xl" if arguments.xl else "")
+    arguments.export = arguments.export or (arguments.work / "model" if arguments.xl else EMBEDDED)
     arguments.work.mkdir(parents=True, exist_ok=True)
     device = torch.device(arguments.device)
     precision = choose_precision(device, arguments.precision)
@@ -111,9 +130,8 @@ def main() -> None:
     autoencoder = make_autoencoder(arguments, lessons["whole"])
     for lesson in lessons.values():
         lesson.encode(autoencoder, batch=512 if device.type == "cuda" else 32)
-    network = nn.ModuleDict({"unet": new_unet(tuple(arguments.widths)), "text": new_text_encoder(tokenizer)})
-    network, curve, seen = train_unet(
-        network.to(device),
+    painter, curve, seen = train_unet(
+        make_painter(arguments, tokenizer).to(device),
         lessons,
         ids,
         Recipe(batch=arguments.batch, lr=arguments.lr),
@@ -121,7 +139,7 @@ def main() -> None:
         precision,
         arguments.work / "unet.pt",
     )
-    error = judge(network, autoencoder, ids, device)
+    error = judge(painter, autoencoder, ids, device)
     print("v error on unseen scenes", error, "seen", seen, flush=True)
     report = {
         "curve": curve,
@@ -130,7 +148,7 @@ def main() -> None:
         "arguments": {k: str(v) for k, v in vars(arguments).items()},
     }
     (arguments.work / "unet.json").write_text(json.dumps(report))
-    export(arguments.export, network, autoencoder, arguments.work / "tokenizer")
+    export(arguments.export, painter, autoencoder, arguments.work / "tokenizer")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lessons import SHARES, VARIANTS, Lesson
 from muon import make_optimisers
-from networks import cumulative_alphas
+from networks import Painter, cumulative_alphas
 from progress import Length, Run
 from torch import Tensor, nn
 from torch.nn import functional
@@ -47,18 +47,18 @@ def draw_timesteps(count: int, device: torch.device) -> Tensor:
 
 
 def train_unet(
-    network: nn.ModuleDict,
+    painter: Painter,
     lessons: Mapping[str, Lesson],
     ids: Mapping[str, int],
     recipe: Recipe,
     length: Length,
     precision: torch.dtype,
     path: Path | None = None,
-) -> tuple[nn.ModuleDict, list[tuple[int, float, float]], dict[str, int]]:
-    """Train "unet" and "text" together. Returns averaged weights, the curve of the loss, and the scenes seen by
+) -> tuple[Painter, list[tuple[int, float, float]], dict[str, int]]:
+    """Train U-Net and text encoders together. Returns averaged weights, the curve of the loss, and the scenes seen by
     kind since this start."""
-    device = next(network.parameters()).device
-    run = Run(path, "unet", network, make_optimisers(network, recipe.lr, recipe.lr / 3), length, recipe.keep)
+    device = next(painter.parameters()).device
+    run = Run(path, "unet", painter, make_optimisers(painter, recipe.lr, recipe.lr / 3), length, recipe.keep)
     alphas = cumulative_alphas().to(device)
     coin = np.random.default_rng(1 + run.step)
     blank = torch.tensor(token_row("", ids), device=device).long()
@@ -79,8 +79,7 @@ def train_unet(
             more = recipe.extra * torch.randn(count, 1, 1, 1, device=device) * torch.randn_like(clean)
             noisy = level.sqrt() * clean + (1 - level).sqrt() * (noise + more)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                state = network["text"](rows).last_hidden_state
-                predicted = network["unet"](noisy, timesteps, state).sample
+                predicted = painter(noisy, timesteps, rows)
             # Summed in this order, the losses are to the last bit those of the trial that this is a port of.
             loss = (predicted.float() - level.sqrt() * noise + (1 - level).sqrt() * clean).square().mean()
             run.learn(loss, loss)
@@ -105,11 +104,10 @@ def half_norms() -> Iterator[None]:
 
 
 @torch.no_grad()
-def errors(network: nn.ModuleDict, clean: Tensor, rows: Tensor, seed: int = 0) -> dict[int, float]:
+def errors(painter: Painter, clean: Tensor, rows: Tensor, seed: int = 0) -> dict[int, float]:
     """Timestep -> mean squared error of the prediction on (n, 4, h, w) latents with (n, 77) tokens, noise by seed."""
     alphas = cumulative_alphas().to(clean.device)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean.device)
-    state = network["text"](rows).last_hidden_state
     found = {}
     for timestep in LEVELS:
         level = alphas[timestep]
@@ -117,7 +115,7 @@ def errors(network: nn.ModuleDict, clean: Tensor, rows: Tensor, seed: int = 0) -
             level.sqrt() * clean + (1 - level).sqrt() * noise,
             level.sqrt() * noise - (1 - level).sqrt() * clean,
         )
-        parts = zip(noisy.split(32), state.split(32))
-        predicted = torch.cat([network["unet"](part, timestep, words).sample for part, words in parts])
+        parts = zip(noisy.split(32), rows.split(32))
+        predicted = torch.cat([painter(part, timestep, words) for part, words in parts])
         found[timestep] = round(float((predicted - wanted).square().mean()), 5)
     return found

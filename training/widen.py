@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from lessons import read_lesson
-from networks import WIDTHS, export, new_unet
+from networks import WIDTHS, Painter, export, new_unet
 from progress import Length
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel
 from unet import Recipe, errors, train_unet
 from words import build_tokenizer, read_vocabulary
@@ -87,18 +87,18 @@ def main() -> None:
         lesson.encode(autoencoder, batch=32)
     old = UNet2DConditionModel.from_pretrained(arguments.model / "unet", low_cpu_mem_usage=False).float()
     text = CLIPTextModel.from_pretrained(arguments.model / "text_encoder").float()
-    network = nn.ModuleDict({"unet": widened(old), "text": text})
+    painter = Painter(widened(old), text)
     known = lessons["whole"]
     assert known.latents is not None  # encoded above
     some, rows = known.latents[:32].float(), known.rows[:32, 3].long()
-    print("v error before", errors(nn.ModuleDict({"unet": old, "text": text}), some, rows), flush=True)
-    print("v error widened", errors(network, some, rows), flush=True)
+    print("v error before", errors(Painter(old, text), some, rows), flush=True)
+    print("v error widened", errors(painter, some, rows), flush=True)
     recipe = Recipe(batch=arguments.batch, close_until=0.6, close_share=0.4, lr=arguments.lr, keep=0.99)
-    network, _, _ = train_unet(
-        network, lessons, ids, recipe, Length(60 * arguments.minutes), torch.float32, arguments.work / "unet.pt"
+    painter, _, _ = train_unet(
+        painter, lessons, ids, recipe, Length(60 * arguments.minutes), torch.float32, arguments.work / "unet.pt"
     )
-    print("v error after", errors(network, some, rows), flush=True)
-    export(arguments.export, network, autoencoder, arguments.work / "tokenizer")
+    print("v error after", errors(painter, some, rows), flush=True)
+    export(arguments.export, painter, autoencoder, arguments.work / "tokenizer")
 
 
 if __name__ == "__main__":
