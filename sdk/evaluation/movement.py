@@ -22,6 +22,8 @@ class Movement:
     should be gone, that still shows something. area_ratio: what is seen over what should be. second_figure: a piece of
     at least a quarter of the figure stands apart from it. All of these are of whole figures and None for other kinds.
     part_fraction: of parts, how far the best place of the part's own pixels lies on its way; None for other kinds.
+    distance_left: pixels between where the centroid is and where it should be; of parts, how far the best place is from
+    the end of the way. All of it where nothing is seen; None for rotations and stretches, which have no common way.
     remaining_error: mean absolute difference to the true picture inside the mask, over that of the untouched picture;
     0 is perfect, 1 as far off as at the start. outside: share of pixels outside the mask that changed at all.
     """
@@ -32,6 +34,7 @@ class Movement:
     area_ratio: float | None
     second_figure: bool | None
     part_fraction: float | None
+    distance_left: float | None
     remaining_error: float
     outside: float
 
@@ -48,16 +51,17 @@ def measure(task: DragTask, result: np.ndarray) -> Movement:
     remaining = np.abs(picture - truth)[inside].mean() / max(1e-6, np.abs(image - truth)[inside].mean())
     outside = float((result != task.image).any(-1)[~inside].mean())
     whole: tuple = (None, None, None, None, None)
-    part = None
+    part = left = None
     if task.kind == "move":
-        whole = _of_a_figure(task, np.abs(picture - draw_ground(task.scene)).sum(2) > _DIFFERENT)
+        seen = (np.abs(picture - draw_ground(task.scene)).sum(2) > _DIFFERENT) & inside
+        whole, left = _of_a_figure(task, seen), _distance_left(task, seen)
     elif task.kind == "part":
         part = _of_a_part(task, picture)
-    return Movement(*whole, part_fraction=part, remaining_error=float(remaining), outside=outside)
+        left = abs(1 - part) * float(np.hypot(*task.offset))
+    return Movement(*whole, part_fraction=part, distance_left=left, remaining_error=float(remaining), outside=outside)
 
 
 def _of_a_figure(task: DragTask, seen: np.ndarray) -> tuple[float, float, float, float, bool]:
-    seen = seen & (task.mask > 0)
     gone = task.before & ~task.after
     overlap = float((seen & task.after).sum() / max(1, (seen | task.after).sum()))
     left = float((seen & gone).sum() / task.before.sum())
@@ -67,6 +71,12 @@ def _of_a_figure(task: DragTask, seen: np.ndarray) -> tuple[float, float, float,
     way = np.array(middle_of(seen)) - middle_of(task.before)
     offset = np.array(task.offset)
     return float(way @ offset / (offset @ offset)), overlap, left, area, _has_second(seen, task.after)
+
+
+def _distance_left(task: DragTask, seen: np.ndarray) -> float:
+    if not seen.any():
+        return float(np.hypot(*task.offset))
+    return float(np.hypot(*(np.array(middle_of(task.before)) + task.offset - middle_of(seen))))
 
 
 def _has_second(seen: np.ndarray, place: np.ndarray) -> bool:
