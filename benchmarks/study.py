@@ -31,15 +31,16 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from bootstrap import interval
 from dragtext import sdk
 from dragtext.sdk.evaluation.movement import measure
+from dragtext.sdk.evaluation.statistics import paired
 from dragtext.sdk.evaluation.suited import loop_settings
 from dragtext.sdk.evaluation.tasks import DragTask, drag_task, toy_of_task
 from dragtext.sdk.settings import Settings
 
 KINDS = ("attached", "growth", "occlusion", "too small", "too large", "wrong")
-ARMS = ("warp", "loop", "loop, text", "warp and loop", "warp and loop, text")
+TEXT = ", text"
+ARMS = ("warp", "loop", f"loop{TEXT}", "warp and loop", f"warp and loop{TEXT}")
 LOOP: dict[str, Any] = {"drag_levels": 4, "tracks_per_level": 2}
 FIRST = 200  # numbers of tasks before this one are those of benchmarks/toybox.py
 WRONG, MISPAINTED = 3.0, 4  # pixels
@@ -143,8 +144,8 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
             continue
         remains = {arm: _column(table, numbers, "remains") for arm, table in zip(ARMS, tables)}
         for arm, table in zip(ARMS, tables):
-            less = "" if arm == "warp" else interval(remains[arm] - remains["warp"], "+.3f")
-            text = interval(remains[arm] - remains[arm[: -len(", text")]], "+.3f") if "text" in arm else ""
+            less = "" if arm == "warp" else f"{paired(remains['warp'], remains[arm]):+.3f}"
+            text = f"{paired(remains[arm[: -len(TEXT)]], remains[arm]):+.3f}" if TEXT in arm else ""
             way, seconds = (float(_column(table, numbers, name).mean()) for name in ("way", "seconds"))
             kept = f"{remains[arm].mean():.2f} | {less} | {text} | {way:.2f} | {seconds:.1f}"
             yield f"| {kind} ({len(numbers)}) | {arm} | {kept} |"

@@ -24,12 +24,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from bootstrap import interval
 from dragtext import sdk
 from dragtext.sdk.evaluation.drawing import draw_scene, toy_mask
+from dragtext.sdk.evaluation.metrics.change import psnr
 from dragtext.sdk.evaluation.movement import Movement, measure
 from dragtext.sdk.evaluation.recognise import recognise
 from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
+from dragtext.sdk.evaluation.statistics import bootstrap, paired
 from dragtext.sdk.evaluation.suited import loop_settings
 from dragtext.sdk.evaluation.tasks import KINDS, DragTask, drag_task
 from dragtext.sdk.model.base import DiffusionModel
@@ -69,11 +70,6 @@ def variants(kind: str) -> dict[str, Settings]:
         "warp and loop, text": loop_settings("gooddrag", kind, text=True, **with_start),
         "warp and loop": loop_settings("gooddrag", kind, text=False, **with_start),
     }
-
-
-def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
-    error = np.square(a.astype(np.float64) - b) if where is None else np.square(a.astype(np.float64) - b)[where]
-    return float(10 * np.log10(255**2 / max(error.mean(), 1e-9)))
 
 
 @torch.no_grad()
@@ -175,9 +171,9 @@ def compare(model: DiffusionModel, kinds: Sequence[str], count: int) -> dict[str
             first = first or remains
             facts = summary(kind, moved)
             report[f"{kind}: {name}"] = {**facts, "seconds": (time.perf_counter() - began) / count}
-            paired = interval([a - b for a, b in zip(remains, first)])
+            less = paired(first, remains)
             others = "  ".join(f"{key} {value:.2f}" for key, value in facts.items() if key != "remains")
-            print(f"{kind:8} {name:20} remains {interval(remains)}  less the first's {paired}  {others}", flush=True)
+            print(f"{kind:8} {name:20} remains {bootstrap(remains)}  less the first's {less}  {others}", flush=True)
     return report
 
 
