@@ -48,14 +48,20 @@ def cells(axes: Sequence[tuple[str, list[Any]]], base: Settings) -> list[tuple[d
     """All combinations, the last axis fastest: what varies, and the settings, checked before anything runs."""
     if not axes:
         raise InputError("There is nothing to vary; give --vary, for example --vary method=gooddrag,dragdiffusion.")
+    return [(values, make_settings(values, base)) for values in product(axes)]
+
+
+def product(axes: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
+    """All combinations, the last axis fastest; without an axis none. Raises InputError for too many."""
+    if not axes:
+        return []
     names = [name for name, _ in axes]
     if len(set(names)) < len(names):
         raise InputError("A setting is varied twice; give each --vary once.")
     combinations = list(itertools.product(*(values for _, values in axes)))
     if len(combinations) > MAX_CELLS:
         raise InputError(f"The grid has {len(combinations)} edits; the most is {MAX_CELLS}.")
-    varied = [dict(zip(names, combination)) for combination in combinations]
-    return [(values, make_settings(values, base)) for values in varied]
+    return [dict(zip(names, combination)) for combination in combinations]
 
 
 def run_grid(

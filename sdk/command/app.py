@@ -43,6 +43,16 @@ COMMANDS = {
         "sweep",
         "Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop.",
     ),
+    "bench": Home(
+        "dragtext.sdk.command.bench",
+        "bench",
+        "Measure edits on scenes with known answers, DragBench, Drag100 or a folder of your own. Resumes after a stop.",
+    ),
+    "batch": Home(
+        "dragtext.sdk.command.bench",
+        "batch",
+        "Do many edits from a folder or a file of requests, on one device, several or a cluster. Resumes after a stop.",
+    ),
     "demo": Home(
         "dragtext.sdk.command.demo",
         "demo",

@@ -1,0 +1,137 @@
+"""Does the edits of a run: one model on one device, a picture's preparation paid once for all edits of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..editor import Editor
+from ..errors import DragTextError, InterruptedEditError, one_line
+from ..model.base import DiffusionModel
+from ..model.load import load_model
+from ..model.memory import memory_errors
+from ..picture.files import write_picture
+from ..result import EditResult
+from .folder import RunFolder
+from .tasks import Group, Opened, Task
+
+log = logging.getLogger("dragtext")
+
+Row = dict[str, Any]
+OnRow = Callable[[Row], None]
+ShouldStop = Callable[[], bool]
+
+
+class Judge(Protocol):
+    """Measures what came out; travels to other processes."""
+
+    def __call__(
+        self, model: DiffusionModel, task: Task, opened: Opened, edited: np.ndarray, original: np.ndarray
+    ) -> dict[str, float]:
+        """edited, original: (H, W, 3) uint8. By the metric's name; what does not apply is left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker of a run has in common; travels to other processes.
+
+    folder: of the run. model: arguments of `load_model`, but for the device. threads: of torch in each worker, None
+    leaves them as they are.
+    """
+
+    folder: Path
+    model: Mapping[str, Any] = field(default_factory=dict)
+    judge: Judge | None = None
+    threads: int | None = None
+
+
+class Worker:
+    """A model on a device, and what it does with a group."""
+
+    def __init__(self, plan: Plan, device: str | None = None) -> None:
+        if plan.threads:
+            torch.set_num_threads(plan.threads)
+        self.plan, self.folder = plan, RunFolder(plan.folder)
+        with memory_errors():
+            self.model = load_model(**plan.model, device=device)
+        facts = {"name": self.model.name, "fingerprint": self.model.fingerprint}
+        self.folder.confirm(facts, str(self.model.device))
+
+    def do(self, group: Group, on_row: OnRow, should_stop: ShouldStop) -> bool:
+        """Do what is not done of a group and not in other hands; False where it is in other hands.
+
+        Once `should_stop` says so, the edit in hand is finished and no other begun. An edit that fails becomes a row
+        with its error. Raises InputError where the run's folder cannot be written.
+        """
+        with self.folder.claim(group.name) as ours:
+            if not ours:
+                return False
+            done = self.folder.done()  # read when nobody else can add to this group
+            editor = None
+            for task in group.tasks:
+                if task.key in done:
+                    continue
+                if should_stop():
+                    break
+                row, editor = self._row(task, editor)
+                self.folder.add(row)
+                on_row(row)
+        return True
+
+    def _row(self, task: Task, editor: Editor | None) -> tuple[Row, Editor | None]:
+        row: Row = {
+            "item": task.item,
+            "group": task.group,
+            "category": task.category,
+            "arm": task.arm,
+            "seed": task.seed,
+        }
+        row |= {"error": "", "picture": ""}
+        try:
+            opened = task.source.open()
+            row |= {"prompt": opened.prompt, "drags": [[list(d.source), list(d.target)] for d in opened.drags]}
+            editor = editor or Editor(self.model, opened.image, opened.prompt)
+            result = editor.drag(opened.drags, mask=opened.mask, region=opened.region, settings=task.asked)
+            row |= self._keep(task, opened, editor, result)
+        except InterruptedEditError:
+            raise
+        except DragTextError as error:
+            row["error"] = str(error)
+        except Exception as error:  # one edit of thousands must not end the run; its row says what happened
+            log.warning("%s by %s failed.", task.item, task.arm, exc_info=True)
+            row["error"] = one_line(f"{type(error).__name__}: {error}")
+        return row, editor
+
+    def _keep(self, task: Task, opened: Opened, editor: Editor, result: EditResult) -> Row:
+        """Write the pictures; the rest of the row."""
+        for name, picture in (("original.png", editor.picture), ("truth.png", opened.truth)):
+            path = self.folder.beside(task.item, name)
+            if picture is not None and not path.exists():
+                write_picture(path, Image.fromarray(picture), "PNG")
+        path = result.save(self.folder.picture(task))
+        edited = np.asarray(result.image.convert("RGB"))
+        judge = self.plan.judge
+        return {
+            "picture": path.relative_to(self.folder.path).as_posix(),
+            "metrics": {} if judge is None else judge(self.model, task, opened, edited, editor.picture),
+            "reached": result.reached,
+            "stopped": result.stopped,
+            "updates": result.steps,
+            "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
+            "seconds": {name: round(value, 4) for name, value in result.timings.items()},
+            "peak_memory": result.peak_memory or None,
+        }
+
+
+def undone(folder: RunFolder, groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Groups with something left to do."""
+    done = folder.done()
+    return tuple(group for group in groups if any(task.key not in done for task in group.tasks))

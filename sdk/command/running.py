@@ -1,0 +1,99 @@
+"""What commands have in common that do many edits: where they run, how they tell of it, how they are stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from ..errors import InputError
+from .console import put, put_json, say
+from .stopping import interruptible
+
+if TYPE_CHECKING:
+    from ..batch.tasks import Task
+    from ..batch.worker import Judge, Row
+
+DevicesOption = Annotated[
+    Optional[str], typer.Option(help="one process on each, for example cuda:0,cuda:1; cpu,cpu works too")
+]
+RayOption = Annotated[
+    Optional[str], typer.Option("--ray", help="address of a Ray cluster, or local; needs dragtext[ray]")
+]
+WorkersOption = Annotated[Optional[int], typer.Option(min=1, help="of the Ray cluster [one per GPU]")]
+ThreadsOption = Annotated[Optional[int], typer.Option(min=1, help="of torch in every worker")]
+RunOption = Annotated[Optional[str], typer.Option("--output-dir", "-o", help="the run's folder; goes on with one")]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    folder: Path,
+    manifest: Mapping[str, Any],
+    model: Mapping[str, Any],
+    *,
+    judge: Judge | None = None,
+    device: str | None = None,
+    devices: str | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+    line: Callable[[Row], str] = lambda row: "",
+) -> dict[str, Any]:
+    """Do what is not done yet, and say how it went. line: what is told of a row besides its name.
+
+    Returns {"folder", "done", "failed", "left"}. Raises InputError, and InterruptedEditError once it was stopped.
+    """
+    from ..batch.executors import processes, serial
+    from ..batch.folder import RunFolder
+    from ..batch.tasks import grouped
+    from ..batch.worker import Plan
+
+    if ray is not None and devices is not None:
+        raise InputError("Give --devices or --ray, not both.")
+    if ray is None and workers is not None:
+        raise InputError("--workers counts those of a Ray cluster; give --ray, too, or --devices.")
+    groups = grouped(tasks)
+    run = RunFolder.begin(folder, manifest)
+    plan = Plan(folder, model, judge, threads)
+    total = sum(len(group.tasks) for group in groups)
+    keys = {task.key for task in tasks}
+    told = [len(run.done() & keys)]
+    if told[0] and not quiet:
+        say(f"{told[0]} of {total} are done already.")
+
+    def on_row(row: Row) -> None:
+        told[0] += 1
+        if not quiet:
+            spent = sum(row.get("seconds", {}).values())
+            rest = f"failed: {row['error']}" if row["error"] else f"{spent:.1f} s  {line(row)}"
+            say(f"[{told[0]}/{total}] {row['item']}  {row['arm']}  {rest}".rstrip())
+
+    with interruptible("edits in hand are finished, and the same command goes on from there") as stop:
+        if ray is not None:
+            from ..batch.on_ray import Cluster, on_ray
+
+            on_ray(plan, groups, Cluster(ray, workers), on_row, stop)
+        elif devices is not None:
+            processes(plan, groups, [name.strip() for name in devices.split(",") if name.strip()], on_row, stop)
+        else:
+            serial(plan, groups, device, on_row, stop)
+        rows = {key: row for key, row in run.rows().items() if key in keys}
+        failed = sum(bool(row["error"]) for row in rows.values())
+        left = total - len(rows)
+        if stop():
+            raise stop.error(f"Stopped after {len(rows)} of {total} edits; the same command goes on from there.")
+    if left:
+        say(f"{left} edits are in the hands of other processes, or of none that lives; the same command looks again.")
+    return {"folder": str(folder), "done": len(rows) - failed, "failed": failed, "left": left}
+
+
+def tell(outcome: Mapping[str, Any], as_json: bool, then: str = "") -> None:
+    """What a run came to."""
+    if as_json:
+        put_json(outcome)
+        return
+    failed = f", {outcome['failed']} failed (see rows.jsonl)" if outcome["failed"] else ""
+    put(f"{outcome['done']} edits in {outcome['folder']}{failed}{then}")
