@@ -21,6 +21,7 @@ from .arguments import (
     VaeOption,
     setting_options,
 )
+from .information import versions
 from .running import DevicesOption, RayOption, RunOption, ThreadsOption, WorkersOption
 
 
@@ -68,7 +69,7 @@ def bench(
 ) -> None:
     """Do every item by every method and measure it; a run that is stopped goes on. `dragtext report` shows it."""
     from ..batch.grid import parse_axis, product
-    from ..evaluation.bench import RECOMMENDED, choose_measures, make_arms, make_tasks, versions
+    from ..evaluation.bench import RECOMMENDED, choose_measures, make_arms, make_tasks
     from ..evaluation.readers import SCENES, read_items
     from .running import run_tasks, tell
 
@@ -138,7 +139,6 @@ def batch(
 ) -> None:
     """Do many edits, each with its own settings and those given here over them; what a picture needs is paid once."""
     from ..batch.tasks import RequestSource, Task
-    from ..evaluation.bench import versions
     from ..evaluation.readers import SCENES, read_items
     from ..settings import given_settings, make_settings
     from .running import run_tasks, tell
@@ -177,6 +177,10 @@ def batch(
         line=lambda row: f"{row['distance_left']:.1f} px left",
     )
     tell(outcome, json_)
+    if outcome["failed"]:
+        raise InputError(
+            f"{outcome['failed']} edits failed, and rows.jsonl in {folder} says why; the same command tries again."
+        )
 
 
 def _measured(row: dict[str, Any]) -> str:

@@ -31,12 +31,7 @@ def own_version() -> str:
 
 def collect() -> dict[str, Any]:
     """Name -> value, all JSON types; sizes in bytes. A torch that cannot be loaded is one of the facts."""
-    facts: dict[str, Any] = {
-        "dragtext": own_version(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        **{package: _installed(package) for package in PACKAGES},
-    }
+    facts: dict[str, Any] = versions()
     try:
         facts |= _devices()
     except Exception as error:  # whatever a broken torch or driver raises
@@ -50,6 +45,16 @@ def collect() -> dict[str, Any]:
     except Exception as error:  # it is made of torch too
         facts["cache"] = f"cannot be looked at: {one_line(str(error) or type(error).__name__)}"
     return facts
+
+
+def versions() -> dict[str, Any]:
+    """Of what numbers depend on, without loading any of it."""
+    return {
+        "dragtext": own_version(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{package: _installed(package) for package in PACKAGES},
+    }
 
 
 def as_text(value: Any) -> str:

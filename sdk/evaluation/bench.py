@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,19 +126,6 @@ def choose_measures(wanted: Sequence[str] | None, features: str, lpips: str | No
             if name not in METRICS:
                 raise InputError(f"There is no measure {name}; there are {', '.join(METRICS)}.")
     return Measures(tuple(chosen), features, lpips, clip)
-
-
-def versions() -> dict[str, str]:
-    """Of all that a number may depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for package in ("dragtext", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _told(name: str, features: str) -> dict[str, Any]:

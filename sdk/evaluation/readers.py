@@ -148,7 +148,7 @@ def _line(path: Path, number: int, line: str) -> Item:
         region=None if request.region is None else tuple(_from(path, one) or "" for one in _several(request.region)),
     )
     named = file_name(name or f"{Path(image).stem}-{number:04d}")
-    return Item(named, f"{picture}\n{request.prompt}", RequestSource(picture, request), category)
+    return Item(named, f"{image} {request.prompt}".strip(), RequestSource(picture, request), category)
 
 
 def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
