@@ -42,7 +42,9 @@ def test_every_command_of_the_pages_parses(arguments):
 
 
 def test_there_are_commands_to_parse():
-    assert {"edit", "render", "sweep", "demo", "export-model", "info", "ui"} == {words[0] for words in commands()}
+    assert {"edit", "render", "sweep", "bench", "batch", "demo", "export-model", "info", "ui"} == {
+        words[0] for words in commands()
+    }
 
 
 def test_every_python_block_compiles():

@@ -70,7 +70,7 @@ class Task:
     """One edit.
 
     group: names the picture and its prompt, whose preparation is paid once; arm: what the settings are called;
-    category: for tables.
+    category: for tables; at: the point of the way that is kept, as `EditResult.at` has it, where it is not the end.
     """
 
     item: str
@@ -80,6 +80,7 @@ class Task:
     source: Source
     settings: Mapping[str, Any] = field(default_factory=dict)
     category: str = ""
+    at: float | None = None
 
     @property
     def key(self) -> Key:

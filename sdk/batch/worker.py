@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from ..editor import Editor
-from ..errors import DragTextError, InterruptedEditError, one_line
+from ..errors import DragTextError, one_line
 from ..model.base import DiffusionModel
 from ..model.load import load_model
 from ..model.memory import memory_errors
-from ..picture.files import write_picture
+from ..picture.files import save_image, write_picture
+from ..picture.reading import load_image
 from ..result import EditResult
+from ..settings import Settings
 from .folder import RunFolder
 from .tasks import Group, Opened, Task
 
@@ -75,53 +77,44 @@ class Worker:
             if not ours:
                 return False
             done = self.folder.done()  # read when nobody else can add to this group
-            editor = None
+            bench = _Bench(self.model)
             for task in group.tasks:
                 if task.key in done:
                     continue
                 if should_stop():
                     break
-                row, editor = self._row(task, editor)
+                row = self._row(task, bench)
                 self.folder.add(row)
                 on_row(row)
         return True
 
-    def _row(self, task: Task, editor: Editor | None) -> tuple[Row, Editor | None]:
-        row: Row = {
-            "item": task.item,
-            "group": task.group,
-            "category": task.category,
-            "arm": task.arm,
-            "seed": task.seed,
-        }
-        row |= {"error": "", "picture": ""}
+    def _row(self, task: Task, bench: _Bench) -> Row:
+        row: Row = {"item": task.item, "group": task.group, "category": task.category, "arm": task.arm}
+        row |= {"seed": task.seed, "error": "", "picture": ""}
         try:
             opened = task.source.open()
             row |= {"prompt": opened.prompt, "drags": [[list(d.source), list(d.target)] for d in opened.drags]}
-            editor = editor or Editor(self.model, opened.image, opened.prompt)
-            result = editor.drag(opened.drags, mask=opened.mask, region=opened.region, settings=task.asked)
-            row |= self._keep(task, opened, editor, result)
-        except InterruptedEditError:
-            raise
+            row |= self._keep(task, opened, bench.drag(task, opened))
         except DragTextError as error:
             row["error"] = str(error)
         except Exception as error:  # one edit of thousands must not end the run; its row says what happened
             log.warning("%s by %s failed.", task.item, task.arm, exc_info=True)
             row["error"] = one_line(f"{type(error).__name__}: {error}")
-        return row, editor
+        return row
 
-    def _keep(self, task: Task, opened: Opened, editor: Editor, result: EditResult) -> Row:
+    def _keep(self, task: Task, opened: Opened, result: EditResult) -> Row:
         """Write the pictures; the rest of the row."""
-        for name, picture in (("original.png", editor.picture), ("truth.png", opened.truth)):
+        original = load_image(opened.image).rgb
+        for name, picture in (("original.png", original), ("truth.png", opened.truth)):
             path = self.folder.beside(task.item, name)
             if picture is not None and not path.exists():
                 write_picture(path, Image.fromarray(picture), "PNG")
-        path = result.save(self.folder.picture(task))
-        edited = np.asarray(result.image.convert("RGB"))
-        judge = self.plan.judge
+        image = result.image if task.at is None else result.at(task.at)
+        path = save_image(image, self.folder.picture(task), result.request)
+        edited, judge = np.asarray(image.convert("RGB")), self.plan.judge
         return {
             "picture": path.relative_to(self.folder.path).as_posix(),
-            "metrics": {} if judge is None else judge(self.model, task, opened, edited, editor.picture),
+            "metrics": {} if judge is None else judge(self.model, task, opened, edited, original),
             "reached": result.reached,
             "stopped": result.stopped,
             "updates": result.steps,
@@ -129,6 +122,24 @@ class Worker:
             "seconds": {name: round(value, 4) for name, value in result.timings.items()},
             "peak_memory": result.peak_memory or None,
         }
+
+
+class _Bench:
+    """A picture that lies open, and the edit that was made last: several tasks may keep several points of its way."""
+
+    def __init__(self, model: DiffusionModel) -> None:
+        self._model = model
+        self._editor: Editor | None = None
+        self._last: tuple[str, Settings, EditResult] | None = None
+
+    def drag(self, task: Task, opened: Opened) -> EditResult:
+        if self._last is not None and self._last[:2] == (task.item, task.asked):
+            return self._last[2]
+        if self._editor is None:
+            self._editor = Editor(self._model, opened.image, opened.prompt)
+        result = self._editor.drag(opened.drags, mask=opened.mask, region=opened.region, settings=task.asked)
+        self._last = task.item, task.asked, result
+        return result
 
 
 def undone(folder: RunFolder, groups: Sequence[Group]) -> tuple[Group, ...]:

@@ -48,6 +48,11 @@ COMMANDS = {
         "bench",
         "Measure edits on scenes with known answers, DragBench, Drag100 or a folder of your own. Resumes after a stop.",
     ),
+    "ablate": Home(
+        "dragtext.sdk.command.bench",
+        "ablate",
+        "One of the paper's experiments on scenes with known answers. Resumes after a stop.",
+    ),
     "batch": Home(
         "dragtext.sdk.command.bench",
         "batch",

@@ -117,6 +117,60 @@ def bench(
     tell(outcome, json_, f"; see it with: dragtext report {shlex.quote(str(folder))}")
 
 
+def ablate(
+    experiment: Annotated[str, typer.Argument(help="one of text, text-weight, text-rate, block, extrapolation")],
+    limit: Annotated[int, typer.Option(min=1, help="items of every kind")] = 20,
+    seeds: Annotated[str, typer.Option(help="0,1,2: each edit with each of them")] = "42",
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    output_dir: RunOption = None,
+    devices: DevicesOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """One of the paper's experiments on scenes with known answers, as a run that `dragtext report` shows."""
+    from ..evaluation.ablations import ABLATIONS
+    from ..evaluation.bench import Measures, make_tasks
+    from ..evaluation.readers import scenes
+    from .running import run_tasks, tell
+
+    if experiment not in ABLATIONS:
+        raise InputError(f"There is no experiment {experiment}; there are {', '.join(ABLATIONS)}.")
+    chosen = ABLATIONS[experiment]
+    items = list(islice(scenes(chosen.kinds), limit * len(chosen.kinds)))
+    judge = Measures(chosen.metrics)
+    folder = Path(output_dir or f"ablate-{experiment}")
+    outcome = run_tasks(
+        list(make_tasks(items, chosen.arms, _numbers(seeds))),
+        folder,
+        {
+            "title": f"{experiment}, {limit} items of each kind",
+            "question": chosen.question,
+            "expected": chosen.expected,
+            "command": shlex.join(["dragtext", *sys.argv[1:]]),
+            "versions": versions(),
+            "arms": {arm.name: arm.told() for arm in chosen.arms},
+            "seeds": _numbers(seeds),
+            "items": len(items),
+            "metrics": judge.told(),
+        },
+        {"source": model, "dtype": dtype},
+        judge=judge,
+        device=device,
+        devices=devices,
+        ray=ray,
+        workers=workers,
+        threads=threads,
+        quiet=quiet,
+        line=_measured,
+    )
+    tell(outcome, json_, f"; see it with: dragtext report {shlex.quote(str(folder))}")
+
+
 @setting_options
 def batch(
     what: Annotated[

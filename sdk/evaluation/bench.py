@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..model.base import DiffusionModel
 from ..settings import given_settings, make_settings
 from .metrics import METRICS, Case, Tools, available, measure_edit, reversed_drags
-from .readers import Item
+from .readers import UNNAMED, Item
 from .suited import loop_settings
-from .tasks import KINDS
+from .tasks import HARD
 
 OWN = "own"  # features of the model that did the edit
 RECOMMENDED = "recommended"  # an arm without a method: what the model itself recommends
@@ -27,23 +27,27 @@ WITHOUT_TEXT = ("warp", RECOMMENDED)
 class Arm:
     """One way to do every item.
 
-    settings: those that are given; suited: on top of what suits the demonstration model.
+    settings: those that are given; suited: on top of what suits the demonstration model; at: the point of the way that
+    is measured, where it is not the end.
     """
 
     name: str
     settings: Mapping[str, Any]
     suited: bool = False
+    at: float | None = None
 
     def for_item(self, item: Item) -> dict[str, Any]:
         method = self.settings.get("method")
         if self.suited and method is not None and method != "warp":
             more = {name: value for name, value in self.settings.items() if name != "method"}
-            return given_settings(loop_settings(method, item.category if item.category in KINDS else "", **more))
+            kind = "move" if item.category in (*HARD, UNNAMED) else item.category
+            return given_settings(loop_settings(method, kind, **more))
         return dict(self.settings)
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
-        return {**self.settings, **({"suited": True} if self.suited else {})}
+        own = {"suited": self.suited or None, "at": self.at}
+        return {**self.settings, **{name: value for name, value in own.items() if value is not None}}
 
 
 def make_arms(
@@ -75,7 +79,9 @@ def make_tasks(items: Iterable[Item], arms: Sequence[Arm], seeds: Sequence[int])
     for item in items:
         for arm in arms:
             for seed in seeds:
-                yield Task(item.name, item.group, arm.name, seed, item.source, arm.for_item(item), item.category)
+                yield Task(
+                    item.name, item.group, arm.name, seed, item.source, arm.for_item(item), item.category, arm.at
+                )
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -12,9 +12,10 @@ from ..batch.tasks import Opened, RequestSource, Source, file_name
 from ..errors import InputError
 from ..picture.requests import parse_request, read_request
 from ..request import make_drags
-from .tasks import KINDS, drag_task
+from .tasks import HARD, KINDS, drag_task
 
 SCENES = "scenes"
+UNNAMED = "unnamed"
 LINES = (".jsonl", ".ndjson")
 
 
@@ -32,14 +33,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """A drag of known outcome on a drawn scene that no training saw; see `drag_task`."""
+    """A drag of known outcome on a drawn scene that no training saw; kind: of KINDS or HARD. named: whether the prompt
+    says what the scene shows, or nothing.
+    """
 
     number: int
     kind: str
+    named: bool = True
 
     def open(self) -> Opened:
-        task = drag_task(self.number, self.kind)
-        return Opened(task.image, task.caption, make_drags(task.drags), task.mask, answer=task, truth=task.truth)
+        task = HARD[self.kind](self.number) if self.kind in HARD else drag_task(self.number, self.kind)
+        prompt = task.caption if self.named else ""
+        return Opened(task.image, prompt, make_drags(task.drags), task.mask, answer=task, truth=task.truth)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def read_items(what: str) -> Iterator[Item]:
     Raises InputError for what cannot be read, before the first item where that is possible.
     """
     if what == SCENES:
-        return _scenes()
+        return scenes()
     path = Path(what).expanduser()
     if path.is_dir():
         return iter(_folder(path))
@@ -78,11 +83,13 @@ def read_items(what: str) -> Iterator[Item]:
     raise InputError(f"{what} is neither `{SCENES}`, nor a folder of samples, nor a .jsonl file of requests.")
 
 
-def _scenes() -> Iterator[Item]:
+def scenes(kinds: Sequence[str] = KINDS) -> Iterator[Item]:
+    """Endless, one of each kind at a time. kinds: of KINDS and HARD, or UNNAMED: moves with an empty prompt."""
     for number in count():
-        for kind in KINDS:
+        for kind in kinds:
             name = f"{kind}-{number:04d}"
-            yield Item(name, name, Scene(number, kind), kind)
+            source = Scene(number, "move", named=False) if kind == UNNAMED else Scene(number, kind)
+            yield Item(name, name, source, kind)
 
 
 def _folder(root: Path) -> list[Item]:

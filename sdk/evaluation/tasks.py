@@ -9,18 +9,20 @@ import cv2
 import numpy as np
 
 from .drawing import draw_scene, toy_mask
-from .figures import movable_parts
+from .figures import COLOURS, movable_parts
 from .scenes import FIRST_UNSEEN_SEED, SHIFT, TILT, Scene, Toy, make_scene
 
 KINDS = ("move", "part", "rotate", "stretch")
 FIRST_TASK_SEED = FIRST_UNSEEN_SEED + 10_000
 SHORTEST, LONGEST = 30.0, 80.0  # way of a whole figure, pixels
+LONG = 110.0  # at least, of a long one
 _LEAST_SHIFT = 0.08  # of a part, radii
 _MOST_TURN = 0.7  # radians; turns begin where the world's tilts end, and may leave their range
 _STRETCH = 1.3  # a stretch ends at this aspect, or at its inverse
 _ROOM = 25  # width of the brush that widens the way to the mask, pixels
 _INWARD, _INWARD_STRETCH = 0.2, 0.05  # handles near the outline lie so much of the way towards the middle
 
+Change = Callable[[float], Toy]
 Pair = tuple[tuple[float, float], tuple[float, float]]
 
 
@@ -62,13 +64,60 @@ def drag_task(number: int, kind: str, size: int = 256) -> DragTask:
         x, y = (float(np.clip(c, 100, 156)) for c in toy.centre)
         toy = replace(toy, centre=(x, y), radius=min(toy.radius, 56.0))
         scene = replace(scene, toys=(toy,))
+    return _task(scene, kind, _CHANGES[kind](toy, rng, size))
+
+
+def long_task(number: int, size: int = 256) -> DragTask:
+    """A whole small figure goes across most of the picture, two to five times as far as in `drag_task`."""
+    seed = FIRST_TASK_SEED + number
+    rng = np.random.default_rng([seed, 11])
+    (toy,) = make_scene(seed, size, 1, ("small",)).toys
+    toy = replace(toy, radius=min(toy.radius, 36.0))
+    reach = toy.reach
+    for _ in range(500):
+        ends = rng.uniform(reach, size - reach, (2, 2))
+        if np.hypot(*(ends[1] - ends[0])) >= LONG:
+            break
+    start = (float(ends[0][0]), float(ends[0][1]))
+    offset = np.round(ends[1] - ends[0])
+    toy = replace(toy, centre=start)
+    scene = replace(make_scene(seed, size, 1, ("small",)), toys=(toy,))
+    return _task(scene, "move", _along(toy, offset))
+
+
+def twins_task(number: int, size: int = 256) -> DragTask:
+    """A whole figure is moved, and another of its kind in another colour stands by: whose colour arrives?"""
+    seed = FIRST_TASK_SEED + number
+    rng = np.random.default_rng([seed, 13])
+    scene = make_scene(seed, size, 1, ("small",))
+    toy = replace(scene.toys[0], radius=min(scene.toys[0].radius, 36.0))
+    colours = [colour for colour in COLOURS if colour != toy.colour]
+    for _ in range(500):
+        places = rng.uniform(toy.reach, size - toy.reach, (2, 2))
+        moved = replace(toy, centre=(float(places[0][0]), float(places[0][1])))
+        other = replace(
+            toy, centre=(float(places[1][0]), float(places[1][1])), colour=colours[rng.integers(len(colours))]
+        )
+        pair = replace(scene, toys=(moved, other))
+        at = _moved(moved, rng, size)
+        if not ((_room(pair, at, None) > 0) & toy_mask(pair, 1)).any():
+            break
+    return _task(pair, "move", at)
+
+
+# Where identity is at risk. Measured as moves, which they are.
+HARD: dict[str, Callable[[int], DragTask]] = {"twins": twins_task, "long": long_task}
+
+
+def _task(scene: Scene, kind: str, at: Change) -> DragTask:
+    """The first of the scene's toys changes as `at` says, from share 0 to 1 of the way."""
+    toy, *others = scene.toys
     only = frozenset(movable_parts(toy.figure)) if kind == "part" else None
-    at = _CHANGES[kind](toy, rng, size)
     after = at(1.0)
     before_mask = toy_mask(scene, 0, only)
     handles = _handles(scene, kind, before_mask)
     targets = [_carried(toy, after, handle, kind) for handle in handles]
-    ended = replace(scene, toys=(after,))
+    ended = replace(scene, toys=(after, *others))
     offset = (0.0, 0.0)
     if kind in ("move", "part"):
         offset = (targets[0][0] - handles[0][0], targets[0][1] - handles[0][1])
@@ -91,9 +140,6 @@ def toy_of_task(number: int, size: int = 256) -> Toy:
     return toy
 
 
-Change = Callable[[float], Toy]
-
-
 def _moved(toy: Toy, rng: np.random.Generator, size: int) -> Change:
     centre = np.array(toy.centre)
     for _ in range(500):
@@ -104,7 +150,12 @@ def _moved(toy: Toy, rng: np.random.Generator, size: int) -> Change:
             break
     else:  # a toy too large to go anywhere else
         offset = np.round((size / 2 - centre) * 0.8)
-    return lambda share: replace(toy, centre=(centre[0] + share * offset[0], centre[1] + share * offset[1]))
+    return _along(toy, offset)
+
+
+def _along(toy: Toy, offset: np.ndarray) -> Change:
+    x, y = toy.centre
+    return lambda share: replace(toy, centre=(x + share * offset[0], y + share * offset[1]))
 
 
 def _shifted(toy: Toy, rng: np.random.Generator, size: int) -> Change:
