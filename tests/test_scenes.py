@@ -14,7 +14,7 @@ from dragtext.sdk.evaluation.movement import measure
 from dragtext.sdk.evaluation.recognise import recognise
 from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_close_scene, make_scene
 from dragtext.sdk.evaluation.suited import loop_settings
-from dragtext.sdk.evaluation.tasks import KINDS, drag_task
+from dragtext.sdk.evaluation.tasks import HARD, KINDS, LONG, drag_task
 
 
 def test_equal_seeds_give_equal_scenes_and_others_differ():
@@ -114,6 +114,24 @@ def test_a_figure_at_both_places_is_a_second_figure():
     assert moved.fraction == pytest.approx(0.5, abs=0.1)
     gone = measure(task, np.where(task.after[..., None], task.image, task.truth))
     assert (gone.overlap, gone.area_kept) == (0, False)
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_where_identity_is_at_risk_answers_are_known_too(kind):
+    for number in range(12):
+        task = HARD[kind](number)
+        perfect = measure(task, task.truth)
+        assert (perfect.remaining_error, perfect.outside) == (0, 0)
+        assert perfect.fraction == pytest.approx(1, abs=0.02)
+        assert not (task.before & (task.mask == 0)).any()
+        if kind == "twins":
+            one, other = task.scene.toys
+            assert (one.figure, one.colour == other.colour) == (other.figure, False)
+            assert one.colour in task.caption
+            assert other.colour in task.caption
+            assert not (toy_mask(task.scene, 1) & (task.mask > 0)).any()
+        else:
+            assert np.hypot(*task.offset) > LONG - 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

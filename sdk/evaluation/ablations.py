@@ -48,15 +48,15 @@ ABLATIONS: Mapping[str, Experiment] = MappingProxyType(
         "text": Experiment(
             "Does optimising the text help, where, and by how much?",
             "Little on plain moves and parts. It should help where identity is at risk: with DragDiffusion rather than "
-            "GoodDrag, which holds features to the original's; on long drags; beside another figure of the same kind; and "
-            "only where the prompt names what would be lost.",
+            "GoodDrag, which holds features to the original's; on long drags; beside another figure of the same kind; "
+            "and only where the prompt names what would be lost.",
             _both(),
             ("move", "part", "long", "twins", UNNAMED),
         ),
         "text-weight": Experiment(
             "How strongly must the text be held to its meaning?",
-            "The paper's 0.1 is no optimum: anything from 0 to 1 gives the same to within the noise, 10 is as good as no "
-            "text optimisation.",
+            "The paper's 0.1 is no optimum: anything from 0 to 1 gives the same to within the noise, 10 is as good as "
+            "no text optimisation.",
             (_arm("dragdiffusion", False), *_varied("text_weight", (0, 0.01, 0.1, 1, 10), ("dragdiffusion",))),
         ),
         "text-rate": Experiment(
@@ -72,8 +72,8 @@ ABLATIONS: Mapping[str, Experiment] = MappingProxyType(
         ),
         "extrapolation": Experiment(
             "Does going further than the edit's end go further?",
-            "Up to 1.5 the content moves on and stays whole; at 2 and beyond it comes apart. What the text adds cannot be "
-            "seen.",
+            "Up to 1.5 the content moves on and stays whole; at 2 and beyond it comes apart. What the text adds "
+            "cannot be seen.",
             tuple(_arm("dragdiffusion", text, at) for text in (False, True) for at in (1.0, 0.0, 0.5, 1.5, 2.0, 3.0)),
             ("move",),
         ),
