@@ -41,7 +41,9 @@ def bench(
         Optional[list[str]], typer.Option("--vary", help="SETTING=VALUE,VALUE,... ; once per setting to vary")
     ] = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="items [all; of scenes 20]")] = None,
-    category: Annotated[Optional[str], typer.Option(help="only these: move,part,rotate,stretch of scenes")] = None,
+    category: Annotated[
+        Optional[str], typer.Option(help="only these, for example move,part; of scenes also twins, long, unnamed")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="0,1,2: each edit with each of them")] = "42",
     metrics: Annotated[Optional[str], typer.Option(help="by name, see docs/metrics.md [all quick ones]")] = None,
     features: Annotated[
@@ -85,12 +87,8 @@ def bench(
     chosen = _listed(methods or named or RECOMMENDED)
     arms = make_arms(chosen, text, given, varied, own_scenes if suited is None else suited)
     judge = choose_measures(None if metrics is None else _listed(metrics), features, lpips_weights, clip)
-    wanted = None if category is None else set(_listed(category))
-    found = (item for item in read_items(what) if wanted is None or item.category in wanted)
-    most = 20 if limit is None and what == SCENES else limit
-    items = list(islice(found, most))
-    if not items:
-        raise InputError(f"Nothing in {what} is of the category {category}.")
+    found = read_items(what, () if category is None else _listed(category))
+    items = list(islice(found, 20 if limit is None and what == SCENES else limit))
     folder = Path(output_dir or f"bench-{Path(what).name}")
     outcome = run_tasks(
         list(make_tasks(items, arms, _numbers(seeds))),

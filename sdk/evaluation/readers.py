@@ -67,19 +67,32 @@ LAYOUTS = (
 OURS = (".png", ".jpg", ".jpeg", ".webp")  # NAME.json beside a picture of that name
 
 
-def read_items(what: str) -> Iterator[Item]:
+def read_items(what: str, categories: Sequence[str] = ()) -> Iterator[Item]:
     """The items of `scenes` (endless, a kind at a time), of a folder in one of LAYOUTS at any depth, of a folder of
     requests (NAME.json beside NAME.png), or of a file of JSON lines, each a request with an `image`.
 
-    Raises InputError for what cannot be read, before the first item where that is possible.
+    categories: only those; of scenes also HARD and UNNAMED, which are not there without being named. Raises InputError
+    for what cannot be read.
     """
     if what == SCENES:
-        return scenes()
+        known = (*KINDS, *HARD, UNNAMED)
+        for category in categories:
+            if category not in known:
+                raise InputError(f"There are no scenes of the category {category}; there are {', '.join(known)}.")
+        return scenes(categories or KINDS)
+    items = _read(what)
+    found = [item for item in items if not categories or item.category in categories]
+    if not found:
+        raise InputError(f"Nothing in {what} is of the category {', '.join(categories)}.")
+    return iter(found)
+
+
+def _read(what: str) -> list[Item]:
     path = Path(what).expanduser()
     if path.is_dir():
-        return iter(_folder(path))
+        return _folder(path)
     if path.suffix.lower() in LINES and path.is_file():
-        return iter(_lines(path))
+        return _lines(path)
     raise InputError(f"{what} is neither `{SCENES}`, nor a folder of samples, nor a .jsonl file of requests.")
 
 
