@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from ..errors import DragTextError, InputError
@@ -32,7 +33,7 @@ def on_ray(plan: Plan, groups: Sequence[Group], cluster: Cluster, on_row: OnRow,
     `should_stop` says so, each actor finishes the edit in hand. Raises InputError without Ray or a cluster.
     """
     try:
-        import ray
+        ray: Any = import_module("ray")  # an extra, which need not be there
     except ImportError:
         raise InputError("A cluster needs the ray package: pip install 'dragtext[ray]'.") from None
     plan = replace(plan, folder=plan.folder.absolute())

@@ -120,9 +120,11 @@ def test_ctrl_c_finishes_what_is_in_hand_and_the_same_command_goes_on(tmp_path, 
     asked = command(
         "bench", "scenes", "--model", model_folder, "--limit", 8, "--metrics", "remains", "-o", out,
         "--methods", "dragdiffusion", "--no-text", "--steps", 2, "--lora-steps", 0, "--inference-steps", 2,
-        "--devices", "cpu,cpu", "--threads", 1,
+        "--threads", 1,
     )  # fmt: skip
-    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*asked, "--devices", "cpu,cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 300
     while not (out / "rows.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
