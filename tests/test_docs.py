@@ -1,6 +1,6 @@
 """What the pages say is there: every command parses, every setting is listed, every file that is named exists.
 
-python -m tests.test_docs      writes the table of settings into docs/settings.md
+python -m tests.test_docs      writes the tables into docs/settings.md and docs/metrics.md
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from dragtext.extension.command import UI
 from dragtext.sdk.command.app import COMMANDS, LaterCommand, make_group
+from dragtext.sdk.evaluation.metrics import METRICS
 from dragtext.sdk.request import Request
 from dragtext.sdk.settings import SettingInfo, catalogue
 
@@ -82,19 +83,33 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def written() -> tuple[str, str, str]:
-    """docs/settings.md before, in and after the table."""
-    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    before, rest = text.split("<!-- settings -->\n")
+def metrics_table() -> str:
+    better = {"lower": "less is better", "higher": "more is better", "one": "1 is best", None: ""}
+    rows = ["| name; in tables | | |", "|---|---|---|"]
+    for m in METRICS.values():
+        told = ", ".join(filter(None, (m.unit, better[m.direction])))
+        rows.append(f"| `{m.name}`; {m.title} | {told} | {m.definition} *{m.source}* |")
+    return "\n".join(rows)
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table}
+
+
+def written(name: str) -> tuple[str, str, str]:
+    """A page before, in and after its table."""
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    before, rest = text.split(f"<!-- {name} -->\n")
     table, after = rest.split("<!-- end -->")
     return before, table.strip(), after
 
 
-def test_the_page_of_settings_lists_all_of_them_as_they_are():
-    assert written()[1] == settings_table(), "python -m tests.test_docs writes it anew"
+@pytest.mark.parametrize("name", TABLES)
+def test_a_pages_table_lists_all_of_them_as_they_are(name):
+    assert written(name)[1] == TABLES[name](), "python -m tests.test_docs writes it anew"
 
 
 if __name__ == "__main__":
-    before, _, after = written()
-    page = f"{before}<!-- settings -->\n{settings_table()}\n<!-- end -->{after}"
-    (ROOT / "docs" / "settings.md").write_text(page, encoding="utf-8")
+    for name, table in TABLES.items():
+        before, _, after = written(name)
+        page = f"{before}<!-- {name} -->\n{table()}\n<!-- end -->{after}"
+        (ROOT / "docs" / f"{name}.md").write_text(page, encoding="utf-8")

@@ -323,11 +323,12 @@ def test_what_cannot_be_computed_here_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     reasons = available(Tools())
     assert list(reasons) == list(METRICS)
-    assert "name one that is, or 'embedded'" in reasons["m-md"]
+    assert "or name a model, 'embedded' for" in reasons["m-md"]
     assert "hf download openai/clip-vit-base-patch32" in reasons["clip"]
     assert ALEXNET in reasons["drag-back-lpips"]
     assert all(reasons[name] is None for name in METRICS if METRICS[name].needs is None)
     assert available(Tools(features="embedded"))["md2"] is None
+    assert "There is no model at" in available(Tools(features=tmp_path / "none.safetensors"))["md2"]
     case = a_case(blocks(), ((32, 40), (48, 40)))
     with pytest.raises(InputError, match="hf download"):
         measure_edit(case, ["clip"], Tools())

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import DragTextError, InputError
 from ...model.base import DiffusionModel
 from ...model.hub import cached_model
-from ...model.load import load_model
+from ...model.load import load_model, recommended_of
 from . import dift
 from .likeness import ImageSimilarity, PerceptualDistance, alexnet_file, clip_folder
 from .matching import FeatureField
@@ -60,8 +60,9 @@ class Tools:
                 if cached_model(name):
                     return name
             raise InputError(
-                f"Mean distances take the features of a model, published ones those of {PUBLISHED[0]}, which is not "
-                f"in the hub's cache; name one that is, or {EMBEDDED!r} for the small model that ships."
+                "Mean distances take the features of a model, published ones those of Stable Diffusion 2.1, which is "
+                f"not in the hub's cache; download it (`hf download {PUBLISHED[-1]}`), or name a model, {EMBEDDED!r} "
+                "for the small one that ships."
             )
         return None if self.features == EMBEDDED else self.features  # type: ignore[return-value]
 
@@ -115,7 +116,7 @@ class Tools:
 
 def _check_features(tools: Tools) -> None:
     if not isinstance(tools.features, DiffusionModel):
-        tools._features_source()
+        recommended_of(tools._features_source())  # looks for the files, and loads nothing
 
 
 def _check_lpips(tools: Tools) -> None:
