@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,8 +9,7 @@ from dragtext.sdk.batch.executors import processes, serial
 from dragtext.sdk.batch.folder import RunFolder
 from dragtext.sdk.batch.tasks import RequestSource, grouped
 from dragtext.sdk.batch.worker import Plan, undone
-from dragtext.sdk.errors import ModelError
-from dragtext.sdk.request import Request
+from dragtext.sdk.errors import InputError, ModelError
 
 from .conftest import Deadly, results
 
@@ -128,33 +126,7 @@ def test_without_ray_a_sentence_says_what_to_install(plan, groups, monkeypatch):
     import sys
 
     from dragtext.sdk.batch.on_ray import Cluster, on_ray
-    from dragtext.sdk.errors import InputError
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'dragtext\[ray\]'"):
         on_ray(plan("run"), groups, Cluster(), lambda row: None, never)
-
-
-def test_readers_find_every_layout(tmp_path, pictures):
-    from dragtext.sdk.evaluation.readers import read_items
-
-    points = [[20, 20], [40, 30]]
-    dragbench = tmp_path / "bench" / "animals" / "one"
-    drag100 = tmp_path / "bench" / "two"
-    for folder in (dragbench, drag100):
-        folder.mkdir(parents=True)
-        (folder / "mask.png").write_bytes(pictures[0].read_bytes())
-    (dragbench / "original_image.png").write_bytes(pictures[0].read_bytes())
-    (dragbench / "drag_instruction.json").write_text(json.dumps({"prompt": "a cat", "points": points}))
-    (drag100 / "original.png").write_bytes(pictures[1].read_bytes())
-    (drag100 / "points.json").write_text(json.dumps({"points": points}))
-    (tmp_path / "bench" / "three.png").write_bytes(pictures[2].read_bytes())
-    (tmp_path / "bench" / "three.json").write_text(json.dumps({"drags": [points]}))
-    items = {item.name: item for item in read_items(str(tmp_path / "bench"))}
-    assert {name: item.category for name, item in items.items()} == {"animals-one": "animals", "two": "", "three": ""}
-    opened = items["animals-one"].source.open()
-    assert (opened.prompt, opened.drags[0].target) == ("a cat", (40, 30))
-    assert opened.mask.shape == (64, 64)
-    assert items["three"].source.open().mask is None
-    assert isinstance(items["two"].source, RequestSource)
-    assert isinstance(items["two"].source.request, Request)
