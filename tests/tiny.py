@@ -121,7 +121,11 @@ def single_file_weights(version: int = 1, **options: Any) -> dict[str, Tensor]:
 
 def xl_single_file_weights(**options: Any) -> dict[str, Tensor]:
     """`tiny_xl(clip_vocabulary=True, ...)` as the weights of a checkpoint in the original layout."""
-    model = tiny_xl(clip_vocabulary=True, **options)
+    return xl_original_layout(tiny_xl(clip_vocabulary=True, **options))
+
+
+def xl_original_layout(model: DiffusersModel) -> dict[str, Tensor]:
+    """The weights of a model of SDXL's form under the names of its single files."""
     text, second = (
         {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
         for encoder in (model.text_encoder, model.text_encoder_2)
@@ -207,7 +211,7 @@ def _networks(seed: int, version: int, clip_vocabulary: bool, width: int) -> tup
                 pad_token_id=words - 1,
             )
         )
-        _rescale(unet, vae, TEXT_WIDTH)
+        rescale(unet, vae, TEXT_WIDTH)
     return unet, vae, text
 
 
@@ -254,12 +258,12 @@ def _xl_networks(seed: int, clip_vocabulary: bool) -> tuple[nn.Module, nn.Module
         )
         vae.register_to_config(scaling_factor=XL_SCALE)
         sizes = {"text_embeds": torch.randn(1, POOLED_WIDTH), "time_ids": torch.full((1, 6), 64.0)}
-        _rescale(unet, vae, TEXT_WIDTH + SECOND_WIDTH, sizes)
+        rescale(unet, vae, TEXT_WIDTH + SECOND_WIDTH, sizes)
     return unet, vae, text, second
 
 
 @torch.no_grad()
-def _rescale(unet: nn.Module, vae: nn.Module, text_width: int, more: dict[str, Tensor] | None = None) -> None:
+def rescale(unet: nn.Module, vae: nn.Module, text_width: int, more: dict[str, Tensor] | None = None) -> None:
     """Give latents, predictions and pictures the spread of a trained model, and the prompt a say."""
     for name, weight in unet.named_parameters():
         if "attn2.to_v" in name or "attn2.to_out.0.weight" in name:

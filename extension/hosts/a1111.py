@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's WebUI: ldm modules with hijacked attention, extra networks, medvram, fp8 (HOSTS: A1111 1.10)."""
+"""AUTOMATIC1111's WebUI: ldm and sgm modules with hijacked attention, extra networks, medvram, fp8 (A1111 1.10)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ...sdk.model.base import Conditioning, DiffusionModel, LatentDistribution, 
 from ...sdk.model.recommended import read_recommended
 from .layout import original_layout
 from .leftovers import check_layers, without_attributes, without_leftovers
-from .preparation import frozen, gradients_allowed
+from .preparation import frozen, gradients_allowed, posterior_read, spread
 from .webui import (
     SUPPORTED,
+    VECTOR,
     WebUI,
     active_networks,
     conditioning_of,
@@ -25,6 +26,9 @@ from .webui import (
     native_resolution,
     network_facts,
     prompt_at,
+    schedule,
+    setting_facts,
+    sized,
 )
 
 HALF_FLOATS = (torch.float16, torch.bfloat16)
@@ -59,11 +63,13 @@ class LdmModel(DiffusionModel):
         self.unet: nn.Module = model.model.diffusion_model
         self.layout = original_layout(self.unet)
         self.device, self.dtype = device, dtype
-        # What the settings made of it ("Zero Terminal SNR", half precision) belongs to generations.
-        alphas = getattr(model, "alphas_cumprod_original", model.alphas_cumprod)
-        self.alphas_cumprod = alphas.detach().to("cpu", torch.float64)
         self.prediction_type: PredictionType = "v_prediction" if model.parameterization == "v" else "epsilon"
-        self.native_resolution = native_resolution(model, self.prediction_type, 8 * int(model.image_size))
+        # What the last generation made of it (half precision, pure noise at the end) is its own affair.
+        alphas = getattr(model, "alphas_cumprod_original", model.alphas_cumprod)
+        self.alphas_cumprod = schedule(alphas, self.prediction_type, model)
+        self.native_resolution = native_resolution(
+            model, self.prediction_type, 8 * int(getattr(model, "image_size", 64))
+        )
         self.fingerprint, self.name = fingerprint, name
 
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
@@ -72,24 +78,35 @@ class LdmModel(DiffusionModel):
         else:
             timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
         # apply_model is the host's one entry that casts, autocasts and moves modules; it writes into the dict.
-        crossed = {"c_crossattn": [conditioning.tokens.to(self.device)], "c_concat": []}
         with self._autocast():
-            return self._model.apply_model(latent.to(self.device), timesteps, crossed).float()
+            return self._model.apply_model(latent.to(self.device), timesteps, self._told(conditioning)).float()
+
+    def _told(self, conditioning: Conditioning) -> dict[str, Any]:
+        """What `apply_model` takes beside latent and timestep; a dict of its own for each call."""
+        return {"c_crossattn": [conditioning.tokens.to(self.device)], "c_concat": []}
+
+    def _encoder(self) -> Any:
+        """What cuts a prompt into chunks."""
+        return self._model.cond_stage_model
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         text = self._text  # what is left of `prompt` where the host has taken extra networks out
-        encoder = self._model.cond_stage_model
+        encoder = self._encoder()
         with self._autocast():
-            embedding = self._model.get_learned_conditioning([text])
+            encoded = self._model.get_learned_conditioning(sized(text, size))
         chunks, _ = encoder.tokenize_line(text)
-        return conditioning_of(embedding, [chunk.tokens for chunk in chunks], encoder.id_end)
+        return conditioning_of(encoded, [chunk.tokens for chunk in chunks], encoder.id_end, self.device)
+
+    def _posterior(self, image: Tensor) -> Tensor:
+        """(2, 4, h, w) float32 mean and standard deviation of a picture (1, 3, H, W), without the scale."""
+        posterior = self._model.encode_first_stage(image)
+        return torch.cat([posterior.mode(), posterior.std]).float()
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:
         def encode(dtype: torch.dtype) -> Tensor:
-            posterior = self._model.encode_first_stage(image.to(self.device, dtype))
-            return torch.cat([posterior.mode(), posterior.std]).float()
+            return self._posterior(image.to(self.device, dtype))
 
         mean, std = self._finite(encode).chunk(2)
         scale = self._model.scale_factor
@@ -116,6 +133,24 @@ class LdmModel(DiffusionModel):
         return result
 
 
+class SgmModel(LdmModel):
+    """The same over an sgm `DiffusionEngine`, as which the host loads SDXL."""
+
+    def _told(self, conditioning: Conditioning) -> dict[str, Any]:
+        vector = conditioning.fixed[VECTOR].to(self.device)
+        return {"crossattn": conditioning.tokens.to(self.device), VECTOR: vector}
+
+    def _encoder(self) -> Any:
+        return _readers(self._model)[0]  # both cut a prompt at the same places
+
+    def _posterior(self, image: Tensor) -> Tensor:
+        # The host's entry hands on a sample.
+        with posterior_read(self._model.first_stage_model.quant_conv) as moments:
+            self._model.encode_first_stage(image)
+        mean, log_variance = moments[-1].float().chunk(2, dim=1)
+        return torch.cat([mean, spread(log_variance)])
+
+
 class A1111(WebUI):
     """`modules` of A1111 1.10 and what is like it."""
 
@@ -135,7 +170,8 @@ class A1111(WebUI):
             stack.enter_context(_plain_model(sd_model))
             text = prompt_at(stack.enter_context(active_networks(prompt)), strength)
             stack.enter_context(self._lending(sd_model))
-            model = LdmModel(
+            kind = SgmModel if getattr(sd_model, "is_sdxl", False) else LdmModel
+            model = kind(
                 sd_model,
                 device=devices.device,
                 dtype=devices.dtype_unet,
@@ -164,12 +200,23 @@ class A1111(WebUI):
 
 def check_supported(sd_model: Any) -> None:
     """Raise ModelError, with a sentence, for what cannot be dragged on."""
-    if any(getattr(sd_model, flag, False) for flag in ("is_sdxl", "is_sd3", "is_ssd")):
-        raise ModelError(f"The loaded checkpoint is SDXL or newer. {SUPPORTED}.")
-    if getattr(getattr(sd_model, "model", None), "conditioning_key", None) != "crossattn":
+    if getattr(sd_model, "is_sd3", False):
+        raise ModelError(f"The loaded checkpoint is SD3. {SUPPORTED}.")
+    if getattr(sd_model, "is_ssd", False):
+        raise ModelError(f"The loaded checkpoint is SSD-1B. {SUPPORTED}.")
+    if getattr(sd_model, "is_sdxl", False) and len(_readers(sd_model)) < 2:
+        raise ModelError(f"The loaded checkpoint is an SDXL refiner. {SUPPORTED}.")
+    special = getattr(getattr(sd_model, "model", None), "conditioning_key", None) != "crossattn"
+    if special or getattr(sd_model, "is_sdxl_inpaint", False):
         raise ModelError(f"The loaded checkpoint is an inpainting or other special model. {SUPPORTED}.")
     if sd_model.parameterization not in ("eps", "v"):
         raise ModelError(f"The loaded checkpoint predicts {sd_model.parameterization!r}. {SUPPORTED}.")
+
+
+def _readers(sd_model: Any) -> list[Any]:
+    """Those of an sgm model's embedders that read the prompt: two in SDXL, one in its refiner."""
+    embedders = list(getattr(getattr(sd_model, "conditioner", None), "embedders", ()))
+    return [embedder for embedder in embedders if hasattr(embedder, "tokenize_line")]
 
 
 def _selected_model() -> Any:
@@ -242,5 +289,5 @@ def _fingerprint(sd_model: Any, text: str) -> str:
     facts = [path, file_version(path), vae, file_version(Path(vae or "")), sd_model.parameterization, text]
     facts += network_facts()
     facts += [devices.dtype_unet, devices.dtype_vae, getattr(devices, "fp8", False)]
-    facts += [shared.opts.CLIP_stop_at_last_layers, getattr(shared.opts, "emphasis", "")]
+    facts += [shared.opts.CLIP_stop_at_last_layers, getattr(shared.opts, "emphasis", ""), *setting_facts()]
     return " ".join(str(fact) for fact in facts)

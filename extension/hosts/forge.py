@@ -14,12 +14,20 @@ from torch import Tensor, nn
 from ...sdk.errors import ModelError
 from ...sdk.model.base import Conditioning, DiffusionModel, LatentDistribution, PredictionType
 from ...sdk.model.recommended import read_recommended
-from ...sdk.model.taps import hooks
 from .layout import original_layout
 from .leftovers import check_layers, without_leftovers
-from .preparation import frozen, gradients_allowed, normal_tensors, own_randomness, residuals_kept, swapped
+from .preparation import (
+    frozen,
+    gradients_allowed,
+    normal_tensors,
+    posterior_read,
+    residuals_kept,
+    spread,
+    swapped,
+)
 from .webui import (
     SUPPORTED,
+    VECTOR,
     WebUI,
     active_networks,
     conditioning_of,
@@ -27,10 +35,12 @@ from .webui import (
     native_resolution,
     network_facts,
     prompt_at,
+    schedule,
+    setting_facts,
+    sized,
 )
 
 T = TypeVar("T")
-LOG_VARIANCES = (-30.0, 20.0)  # the posterior's, as all autoencoders of Stable Diffusion clamp them
 GRAPH_FACTOR = 4  # memory of a forward with its graph over that of one without, generously
 
 
@@ -51,10 +61,11 @@ class ForgeModel(DiffusionModel):
         self.device = objects.unet.load_device
         self.dtype = self._kmodel.computation_dtype
         predictor = self._kmodel.predictor
-        self.alphas_cumprod = predictor.alphas_cumprod.detach().clone().to("cpu", torch.float64)
         self.prediction_type: PredictionType = (
             "v_prediction" if predictor.prediction_type == "v_prediction" else "epsilon"
         )
+        told = getattr(engine, "model_config", None)  # what the host found in the file
+        self.alphas_cumprod = schedule(predictor.alphas_cumprod, self.prediction_type, told)
         self.native_resolution = native_resolution(engine, self.prediction_type)
         self.fingerprint, self.name = fingerprint, name
 
@@ -69,9 +80,11 @@ class ForgeModel(DiffusionModel):
             timesteps = timestep.to(self.device, torch.float32)
         else:
             timesteps = torch.full((count,), float(timestep), device=self.device)
-        context = conditioning.tokens.to(self.device, self.dtype)
+        told = {"context": conditioning.tokens.to(self.device, self.dtype)}
+        if VECTOR in conditioning.fixed:
+            told["y"] = conditioning.fixed[VECTOR].to(self.device, self.dtype)
         # A dict of our own: the U-Net writes into it, and its default is shared by everybody.
-        return self.unet(latent.to(self.device, self.dtype), timesteps, context=context, transformer_options={}).float()
+        return self.unet(latent.to(self.device, self.dtype), timesteps, **told, transformer_options={}).float()
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
@@ -79,33 +92,26 @@ class ForgeModel(DiffusionModel):
 
         text = self._text  # what is left of `prompt` where the host has taken extra networks out
         engine = self._engine
-        processor = engine.text_processing_engine
-        before = processor.clip_skip
+        processors = text_processors(engine)
+        before = [processor.clip_skip for processor in processors]
         try:
             engine.set_clip_skip(int(shared.opts.CLIP_stop_at_last_layers))
-            embedding = engine.get_learned_conditioning([text])
+            encoded = engine.get_learned_conditioning(sized(text, size))
         finally:
-            processor.clip_skip = before
+            for processor, skip in zip(processors, before):
+                processor.clip_skip = skip
             self._ready_for = 0.0
-        chunks, _ = processor.tokenize_line(text)
-        return conditioning_of(embedding.to(self.device), [chunk.tokens for chunk in chunks], processor.id_end)
+        first = processors[0]  # all of them cut a prompt at the same places
+        chunks, _ = first.tokenize_line(text)
+        return conditioning_of(encoded, [chunk.tokens for chunk in chunks], first.id_end, self.device)
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:
         vae = self._engine.forge_objects.vae
         first = vae.first_stage_model
-        moments: list[Tensor] = []
-
-        def certain(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            """Keep mean and log variance; what the host samples from what is handed on is as good as the mean."""
-            moments.append(output)
-            mean, log_variance = output.chunk(2, dim=1)
-            return torch.cat([mean, torch.full_like(log_variance, LOG_VARIANCES[0])], dim=1)
-
         # Models of Neo ignore any wish for the mean, so the last layer before the posterior is where it is read.
         last = first.encoder if first.quant_conv is None else first.quant_conv
-        with hooks() as handles, own_randomness():
-            handles.append(last.register_forward_hook(certain))
+        with posterior_read(last) as moments:
             try:
                 # The host's entry, which falls back to tiles; it wants the channels last and [0, 1].
                 encoded = vae.encode(image.movedim(1, -1) * 0.5 + 0.5)
@@ -117,7 +123,7 @@ class ForgeModel(DiffusionModel):
         mean = first.process_in(mean).to(self.device).clone()
         if log_variance is None:
             return LatentDistribution(mean, torch.zeros_like(mean))
-        std = (0.5 * log_variance.clamp(*LOG_VARIANCES)).exp()
+        std = spread(log_variance)
         unit = first.process_in(torch.ones(())) - first.process_in(torch.zeros(()))  # the scale without the shift
         return LatentDistribution(mean, std.to(mean) * float(unit))
 
@@ -197,10 +203,19 @@ class Forge(WebUI):
             yield model
 
 
+def text_processors(engine: Any) -> list[Any]:
+    """One per text encoder that the engine reads prompts with, in their order."""
+    names = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
+    return [getattr(engine, name) for name in names if getattr(engine, name, None) is not None]
+
+
 def check_supported(engine: Any) -> None:
     """Raise ModelError, with a sentence, for what cannot be dragged on. Descendants lack some of the flags."""
-    if not (getattr(engine, "is_sd1", False) or getattr(engine, "is_sd2", False)):
-        raise ModelError(f"The loaded checkpoint is SDXL, SD3, Flux or another new kind. {SUPPORTED}.")
+    xl = getattr(engine, "is_sdxl", False)
+    if not (xl or getattr(engine, "is_sd1", False) or getattr(engine, "is_sd2", False)):
+        raise ModelError(f"The loaded checkpoint is SD3, Flux or another new kind. {SUPPORTED}.")
+    if xl and len(text_processors(engine)) < 2:
+        raise ModelError(f"The loaded checkpoint is an SDXL refiner. {SUPPORTED}.")
     if getattr(engine, "is_inpaint", False):
         raise ModelError(f"The loaded checkpoint is an inpainting model. {SUPPORTED}.")
     predictor = engine.forge_objects.unet.model.predictor
@@ -266,4 +281,5 @@ def _fingerprint(engine: Any, patcher: Any, text: str) -> str:
     facts += [file_version(Path(extra)) for extra in parameters.get("additional_modules") or ()]
     facts += [model_data.forge_hash, kmodel.storage_dtype, kmodel.computation_dtype]
     facts += [engine.forge_objects.vae.vae_dtype, shared.opts.CLIP_stop_at_last_layers, shared.opts.emphasis]
+    facts += setting_facts()
     return " ".join(str(fact) for fact in facts)

@@ -7,13 +7,13 @@ from torch import nn
 from ...sdk.errors import ModelError
 from ...sdk.model.base import DecoderStage, UNetLayout
 
-STAGES = 4
+STAGES = (3, 4)  # of SDXL's decoder, and of the other families'
 
 
 def original_layout(unet: nn.Module) -> UNetLayout:
     """Places in `input_blocks`, `middle_block` and `output_blocks`, by structure: the blocks of each resolution.
 
-    Raises ModelError for a decoder that does not have four stages (SDXL has three).
+    Raises ModelError for a decoder that has neither three stages, as SDXL's, nor four.
     """
     blocks = list(unet.output_blocks)  # type: ignore[arg-type]
     stages: list[list[nn.Module]] = [[]]
@@ -22,8 +22,10 @@ def original_layout(unet: nn.Module) -> UNetLayout:
         # A stage ends with its upsampler.
         if type(block[-1]).__name__ == "Upsample":
             stages.append([])
-    if len(stages) != STAGES or not stages[-1]:
-        raise ModelError("This model's U-Net does not have four decoder stages; only Stable Diffusion 1.x and 2.x do.")
+    if len(stages) not in STAGES or not stages[-1]:
+        raise ModelError(
+            "This model's U-Net has another decoder than Stable Diffusion 1.x, 2.x and SDXL; choose such a checkpoint."
+        )
     encoder = tuple(unet.input_blocks)  # type: ignore[arg-type]
     places = tuple(DecoderStage(stage[-1], tuple(stage)) for stage in stages)
     return UNetLayout(encoder, unet.middle_block, places)  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ...sdk.model.taps import hooks
 
+LOG_VARIANCES = (-30.0, 20.0)  # the posterior's, as all autoencoders of Stable Diffusion clamp them
+
 
 @contextmanager
 def gradients_allowed() -> Iterator[None]:
@@ -25,6 +27,30 @@ def own_randomness() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         yield
+
+
+@contextmanager
+def posterior_read(last: nn.Module) -> Iterator[list[Tensor]]:
+    """For hosts that sample from an autoencoder's posterior and hand on nothing else. last: the layer before it.
+
+    Yields a list that takes what `last` puts out, mean and log variance side by side, once per call; meanwhile what the
+    host samples is as good as the mean, and its random numbers stay where they are.
+    """
+    moments: list[Tensor] = []
+
+    def certain(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
+        moments.append(output)
+        mean, log_variance = output.chunk(2, dim=1)
+        return torch.cat([mean, torch.full_like(log_variance, LOG_VARIANCES[0])], dim=1)
+
+    with hooks() as handles, own_randomness():
+        handles.append(last.register_forward_hook(certain))
+        yield moments
+
+
+def spread(log_variance: Tensor) -> Tensor:
+    """Standard deviation of a posterior, float32."""
+    return (0.5 * log_variance.float().clamp(*LOG_VARIANCES)).exp()
 
 
 @contextmanager

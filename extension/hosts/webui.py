@@ -9,17 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ...sdk.errors import InputError, ModelError
 from ...sdk.model.base import Conditioning, PredictionType
 from ...sdk.model.recommended import Recommended, read_recommended
+from ...sdk.model.schedule import zero_terminal
 from ..options import BY_NAME, PREFIX
 from .base import Accounts, Host, Notice
 
 STEPS = 50  # of a whole denoise; the hosts' `[from:to:when]` is read on this scale
 CHUNK = 77
-SUPPORTED = "In a WebUI DragText works with Stable Diffusion 1.x and 2.x; choose such a checkpoint"
+VECTOR = "vector"  # the hosts' name for what SDXL is told beside the tokens
+SUPPORTED = "In a WebUI DragText works with Stable Diffusion 1.x, 2.x and SDXL; choose such a checkpoint"
+ZERO_TERMINAL = "Zero Terminal SNR"  # as the hosts' setting for noise schedules names it
+# Settings that decide the numbers of SDXL, or of every v prediction; not all of them are there in every host.
+MODEL_SETTINGS = ("sdxl_crop_top", "sdxl_crop_left", "sdxl_clip_l_skip", "sd_noise_schedule")
 
 
 class WebUI(Host):
@@ -264,20 +271,64 @@ def native_resolution(model: Any, prediction_type: PredictionType, configured: i
 
     The configurations of Stable Diffusion 2.x for 768 px name the same size as those for 512 px; they predict v.
     """
+    if getattr(model, "is_sdxl", False):
+        return 1024
     return 768 if prediction_type == "v_prediction" and getattr(model, "is_sd2", False) else configured
 
 
-def conditioning_of(embedding: Any, chunks: list[Any], end: int) -> Conditioning:
-    """A host's conditioning as the SDK's. embedding: (1, 77 k, D); chunks: the k chunks' tokens; end: the end token.
+def schedule(alphas: Tensor, prediction_type: PredictionType, model: Any) -> Tensor:
+    """The cumulative alphas that a host's model was trained with: (1000,) float64 on the CPU, from the plain ones.
+
+    A checkpoint that predicts v may have been trained down to pure noise; the host reads that from the file
+    (`model.ztsnr`) or is told by its user, who sets it for generations.
+    """
+    from modules import shared
+
+    alphas = alphas.detach().clone().to("cpu", torch.float64)
+    told = getattr(shared.opts, "sd_noise_schedule", None) == ZERO_TERMINAL
+    # Noise cannot be predicted from pure noise; with the setting left on, such a model's own schedule is the plain one.
+    if prediction_type == "v_prediction" and (told or getattr(model, "ztsnr", False)):
+        return zero_terminal(alphas)
+    return alphas
+
+
+def sized(text: str, size: tuple[int, int] | None) -> Any:
+    """One prompt as the hosts' text encoders take it. size: (height, width) in pixels, which SDXL is told."""
+    from modules import prompt_parser
+
+    if size is None:
+        return [text]
+    return prompt_parser.SdConditioning([text], width=size[1], height=size[0])
+
+
+def setting_facts() -> list[Any]:
+    """What of the host's settings decides the numbers in all hosts, for fingerprints."""
+    from modules import shared
+
+    return [getattr(shared.opts, name, None) for name in MODEL_SETTINGS]
+
+
+def conditioning_of(encoded: Any, chunks: list[Any], end: int, device: torch.device) -> Conditioning:
+    """A host's conditioning as the SDK's.
+
+    encoded: tokens (1, 77 k, D), or with SDXL those as "crossattn", and as "vector" (1, V) what is fixed: the pooled
+    text beside the sizes; chunks: the k chunks' tokens; end: the end token; device: where all of it goes.
 
     The hosts cut long prompts into chunks of 75 tokens, each with a start and an end; all of it up to the last prompt
     token counts as the prompt's content.
     """
+
+    def own(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(device).float().clone()
+
+    fixed = {}
+    if isinstance(encoded, Mapping):
+        fixed = {VECTOR: own(encoded[VECTOR])}
+        encoded = encoded["crossattn"]
     last = list(chunks[-1])
     length = last.index(end) if end in last else len(last)
-    rows = embedding.shape[1]
-    content = min(CHUNK * (len(chunks) - 1) + length, rows)
-    return Conditioning(embedding.detach().float().clone(), content)
+    content = min(CHUNK * (len(chunks) - 1) + length, encoded.shape[1])
+    return Conditioning(own(encoded), content, fixed)
 
 
 def file_version(path: Path) -> str:

@@ -16,6 +16,7 @@ from .base import Attention, Conditioning, DecoderStage, DiffusionModel, LatentD
 from .checkpoint import LATENT_SCALE
 from .convolution import fast_convolutions
 from .prompt import SIZES, TEXT_LENGTH, encode_prompt, encode_prompt_twice
+from .schedule import zero_terminal
 from .weights import Samples, sample
 
 SUPPORTED = "only Stable Diffusion 1.x, 2.x and SDXL are supported"
@@ -124,14 +125,11 @@ def scaled_linear_alphas(
 ) -> Tensor:
     """(1000,) float64 cumulative alphas of Stable Diffusion's schedule, betas linear in their square roots.
 
-    zero_terminal_snr: shift and scale so that the last level is pure noise (Lin et al. 2023, algorithm 1).
+    zero_terminal_snr: down to pure noise, see `zero_terminal`.
     """
     betas = torch.linspace(beta_start**0.5, beta_end**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, dim=0)
-    if zero_terminal_snr:
-        root = alphas.sqrt()
-        alphas = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
-    return alphas
+    return zero_terminal(alphas) if zero_terminal_snr else alphas
 
 
 def set_attention(unet: Any, attention: str) -> None:

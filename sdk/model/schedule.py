@@ -45,6 +45,12 @@ def alpha_bar(model: DiffusionModel, timestep: int) -> float:
     return float(model.alphas_cumprod[max(timestep, 0)])
 
 
+def zero_terminal(alphas: Tensor) -> Tensor:
+    """A schedule's cumulative alphas, shifted and scaled so that its last level is pure noise (Lin et al. 2023, 1)."""
+    root = alphas.sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+
+
 def to_epsilon_x0(
     prediction: Tensor, latent: Tensor, abar: float, prediction_type: PredictionType
 ) -> tuple[Tensor, Tensor]:

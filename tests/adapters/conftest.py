@@ -12,7 +12,7 @@ from dragtext.sdk.settings import make_settings
 from PIL import Image
 
 from ..tiny import tiny_model
-from .ldm_host import LatentDiffusion, forge_engine, install_a1111, install_forge
+from .ldm_host import DiffusionEngine, LatentDiffusion, forge_engine, install_a1111, install_forge
 
 PROMPT = "a cat the red dog"
 
@@ -25,7 +25,8 @@ def reference():
 @pytest.fixture
 def ldm(reference, tmp_path):
     pytest.importorskip("ldm", reason="stable-diffusion-sdkit is not installed (pip install --no-deps)")
-    return LatentDiffusion(reference, tmp_path)
+    kind = LatentDiffusion if reference.text_encoder_2 is None else DiffusionEngine
+    return kind(reference, tmp_path)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def a1111(ldm, monkeypatch, tmp_path):
     host = A1111()
     host.log = install_a1111(monkeypatch, ldm, tmp_path)
     host.unet = ldm.model.diffusion_model
-    host.whole = ldm
+    host.whole = host.model = ldm
     return host
 
 
@@ -43,7 +44,7 @@ def forge(ldm, monkeypatch, tmp_path):
     host = Forge()
     host.log = install_forge(monkeypatch, engine, tmp_path)
     host.unet = engine.forge_objects.unet.model.diffusion_model
-    host.whole, host.engine = host.unet.inner, engine
+    host.whole, host.engine, host.model = host.unet.inner, engine, ldm
     return host
 
 

@@ -1,4 +1,7 @@
-"""Stand-ins for A1111 and Forge around real ldm modules: as thin as can be, with the hosts' names and signatures."""
+"""Stand-ins for A1111 and Forge around real ldm modules: as thin as can be, with the hosts' names and signatures.
+
+SDXL is there, too. What sgm has more than ldm (transformers of several blocks, a vector beside the tokens) is added.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,13 @@ from dragtext.sdk.model.export import describe, to_original_layout
 from safetensors.torch import save_file
 from torch import nn
 
+from ..tiny import SIZE_WIDTH, xl_original_layout
+
 
 class LatentDiffusion(nn.Module):
     """ldm's U-Net, encoder, decoder and posterior with what else A1111 reads from `shared.sd_model`."""
+
+    is_sd1, is_sdxl, is_sd3 = True, False, False
 
     def __init__(self, model: Any, folder: Path) -> None:
         super().__init__()
@@ -26,8 +33,7 @@ class LatentDiffusion(nn.Module):
         from ldm.modules.diffusionmodules.openaimodel import UNetModel
 
         path, sizes, vae_sizes = folder / "tiny.safetensors", model.unet.config, model.vae.config
-        states = (part.state_dict() for part in (model.unet, model.vae, model.text_encoder))
-        weights = {name: value.detach().clone().contiguous() for name, value in to_original_layout(*states).items()}
+        weights = {name: value.detach().clone().contiguous() for name, value in self.weights(model).items()}
         save_file(weights, path)
         config = describe(
             model,
@@ -39,7 +45,7 @@ class LatentDiffusion(nn.Module):
         )["model"]["params"]
         self.model = nn.Module()
         self.model.conditioning_key = config["conditioning_key"]
-        self.model.diffusion_model = UNetModel(**config["unet_config"]["params"]).eval()
+        self.model.diffusion_model = self.shaped(UNetModel(**self.shape(config, model)), model).eval()
         first = config["first_stage_config"]["params"]["ddconfig"]
         vae = nn.Module()
         vae.encoder, vae.decoder = Encoder(**first), Decoder(**first)
@@ -53,9 +59,17 @@ class LatentDiffusion(nn.Module):
         self.parameterization = "v" if model.prediction_type == "v_prediction" else "eps"
         self.scale_factor, self.image_size = model.latent_scale, config["image_size"]
         self.lowvram = False
-        self.is_sd1, self.is_sdxl, self.is_sd3 = True, False, False
         self.sd_checkpoint_info = SimpleNamespace(filename=str(path))
         self.filename = str(path)
+
+    def weights(self, model: Any) -> dict[str, Any]:
+        return to_original_layout(*(part.state_dict() for part in (model.unet, model.vae, model.text_encoder)))
+
+    def shape(self, config: dict, model: Any) -> dict[str, Any]:
+        return config["unet_config"]["params"]
+
+    def shaped(self, unet: nn.Module, model: Any) -> nn.Module:
+        return unet
 
     def apply_model(self, x: Any, t: Any, cond: dict) -> Any:
         context = torch.cat(cond.pop("c_crossattn"), 1)
@@ -77,6 +91,65 @@ class LatentDiffusion(nn.Module):
         return vae.decoder(vae.post_quant_conv(z / self.scale_factor))
 
 
+class DiffusionEngine(LatentDiffusion):
+    """SDXL as sgm has it: a conditioner of several embedders, a vector beside the tokens, a latent that is sampled."""
+
+    is_sd1, is_sdxl, is_sdxl_inpaint = False, True, False
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        super().__init__(model, folder)
+        del self.image_size
+        self.conditioner = SimpleNamespace(embedders=[TextEncoder(model), TextEncoder(model), nn.Identity()])
+
+    def weights(self, model: Any) -> dict[str, Any]:
+        return xl_original_layout(model)
+
+    def shape(self, config: dict, model: Any) -> dict[str, Any]:
+        own = {"num_heads": -1, "num_head_channels": 64, "use_linear_in_transformer": True}
+        own["attention_resolutions"] = [2, 4]
+        return {**config["unet_config"]["params"], **own}
+
+    def shaped(self, unet: nn.Module, model: Any) -> nn.Module:
+        from ldm.modules.attention import BasicTransformerBlock, SpatialTransformer
+
+        def forward(self: Any, x: Any, context: Any = None) -> Any:
+            return plain(self, x, [context] * len(self.transformer_blocks))
+
+        plain = SpatialTransformer.forward
+        deep = type("SpatialTransformer", (SpatialTransformer,), {"forward": forward})
+        names = self.weights(model)
+        for name, part in unet.named_modules():
+            if isinstance(part, SpatialTransformer):
+                part.__class__ = deep
+                inner, context = part.in_channels, model.unet.config.cross_attention_dim
+                while (
+                    f"model.diffusion_model.{name}.transformer_blocks.{len(part.transformer_blocks)}.norm1.bias"
+                    in names
+                ):
+                    part.transformer_blocks.append(
+                        BasicTransformerBlock(inner, inner // 64, 64, context_dim=context, checkpoint=False)
+                    )
+        told, width = model.unet.config.projection_class_embeddings_input_dim, 4 * unet.model_channels
+        unet.num_classes = "sequential"
+        unet.label_emb = nn.Sequential(nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width)))
+        return unet
+
+    def apply_model(self, x: Any, t: Any, cond: dict) -> Any:
+        return self.model.diffusion_model(x, t, context=cond.pop("crossattn"), y=cond.pop("vector"))
+
+    def get_learned_conditioning(self, texts: Any) -> Any:
+        """The numbers of the diffusers backend, told in the hosts' way: what it embeds in its U-Net comes embedded."""
+        from ldm.modules.diffusionmodules.util import timestep_embedding
+
+        size = (getattr(texts, "height", None) or 1024, getattr(texts, "width", None) or 1024)
+        found = self.cond_stage_model.model.encode_text(texts[0], size)
+        sizes = timestep_embedding(found.fixed["time_ids"].flatten(), SIZE_WIDTH).flatten()[None]
+        return {"crossattn": found.tokens, "vector": torch.cat([found.fixed["text_embeds"], sizes], 1)}
+
+    def encode_first_stage(self, x: Any) -> Any:
+        return self.scale_factor * super().encode_first_stage(x).sample()
+
+
 class TextEncoder:
     """The hosts' view of CLIP: prompts in chunks of 75 tokens."""
 
@@ -87,6 +160,12 @@ class TextEncoder:
         tokenizer = self.model.tokenizer
         ids = tokenizer(text, padding="max_length", max_length=77, truncation=True).input_ids
         return [SimpleNamespace(tokens=ids)], len(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+class SdConditioning(list):
+    def __init__(self, prompts: list[str], is_negative_prompt: bool = False, width: Any = None, height: Any = None):
+        super().__init__(prompts)
+        self.is_negative_prompt, self.width, self.height = is_negative_prompt, width, height
 
 
 def install(monkeypatch: Any, name: str, **contents: Any) -> types.ModuleType:
@@ -165,7 +244,12 @@ def install_webui(monkeypatch: Any, sd_model: Any, folder: Path) -> SimpleNamesp
         first, bar, second = prompts[0].partition("|")  # "from|to" stands for [from:to:0.5]
         return [[[steps // 2, first], [steps, second]] if bar else [[steps, first]]]
 
-    install(monkeypatch, "modules.prompt_parser", get_learned_conditioning_prompt_schedules=schedules)
+    install(
+        monkeypatch,
+        "modules.prompt_parser",
+        get_learned_conditioning_prompt_schedules=schedules,
+        SdConditioning=SdConditioning,
+    )
 
     def save_image(image: Any, path: str, basename: str, seed: int, prompt: str, extension: str, **more: Any) -> Any:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -237,12 +321,12 @@ class ForgeUNet(nn.Module):
                         module._parameters[name] = nn.Parameter(parameter.clone())
 
     def forward(
-        self, x: Any, timesteps: Any, context: Any = None, control: Any = None, transformer_options: Any = None
-    ):
+        self, x: Any, timesteps: Any, context: Any = None, y: Any = None, transformer_options: Any = None
+    ) -> Any:
         if transformer_options is not None:
             assert "original_shape" not in transformer_options  # a dict of the caller's own, and fresh
             transformer_options["original_shape"] = list(x.shape)
-        return self.inner(x, timesteps, context=context)
+        return self.inner(x, timesteps, context=context, y=y)
 
 
 def _in_place(self: Any, x: Any, context: Any = None) -> Any:
@@ -313,18 +397,30 @@ def forge_engine(model: LatentDiffusion) -> Any:
 
     @torch.inference_mode()
     def get_learned_conditioning(texts: list[str]) -> Any:
-        return model.get_learned_conditioning(texts).clone()
+        found = model.get_learned_conditioning(texts)
+        return {n: t.clone() for n, t in found.items()} if isinstance(found, dict) else found.clone()
+
+    encoders = getattr(getattr(model, "conditioner", None), "embedders", None)
+    engines = {"text_processing_engine": model.cond_stage_model}
+    if encoders:
+        engines = {"text_processing_engine_l": encoders[0], "text_processing_engine_g": encoders[1]}
+
+    def set_clip_skip(skip: int) -> None:
+        for one in engines.values():
+            one.clip_skip = skip
 
     return SimpleNamespace(
+        **engines,
         forge_objects=objects,
         forge_objects_original=objects.shallow_copy(),
         forge_objects_after_applying_lora=objects.shallow_copy(),
-        text_processing_engine=model.cond_stage_model,
-        set_clip_skip=lambda skip: setattr(model.cond_stage_model, "clip_skip", skip),
+        set_clip_skip=set_clip_skip,
         get_learned_conditioning=get_learned_conditioning,
         filename=model.filename,
-        is_sd1=True,
+        is_sd1=model.is_sd1,
+        is_sdxl=model.is_sdxl,
         is_inpaint=False,
+        model_config=SimpleNamespace(ztsnr=False),
     )
 
 

@@ -44,7 +44,7 @@ def test_a1111_refuses_what_it_cannot_drag_on(a1111, monkeypatch):
         assert words in str(job.error)
 
     for owner, name, value, words in (
-        (model, "is_sdxl", True, "SDXL"),
+        (model, "is_sd3", True, "SD3"),
         (model.model, "conditioning_key", "hybrid", "inpainting"),
         (model, "parameterization", "x0", "'x0'"),
         (a1111.log.shared, "sd_model", None, "No checkpoint"),
@@ -74,7 +74,7 @@ def test_layers_of_another_extension_are_named(host):
 
 def test_forge_refuses_what_it_cannot_drag_on(forge):
     engine = forge.engine
-    for change, words in (({"is_sd1": False}, "SDXL"), ({"is_inpaint": True}, "inpainting")):
+    for change, words in (({"is_sd1": False}, "SD3, Flux"), ({"is_inpaint": True}, "inpainting")):
         for name, value in change.items():
             before = getattr(engine, name)
             setattr(engine, name, value)
