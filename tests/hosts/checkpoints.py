@@ -102,6 +102,9 @@ def write(folder: Path, v: bool = False) -> Path:
     path, clip, parts = folder / f"{name}.safetensors", folder / f"{name}-clip", folder / f"{name}-parts"
     weights = {key: value.half().contiguous() for key, value in xl_original_layout(model).items()}
     save_file(weights | ({"v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)} if v else {}), str(path))
+    # Settings that come with a model: a drag of the usual length takes an hour on a CPU.
+    quick = {"method": "warp", "inference_steps": 10, "lora_steps": 0}
+    path.with_suffix(".dragtext.json").write_text(json.dumps({"settings": {"default": quick}}), encoding="utf-8")
     path.with_suffix(".yaml").write_text(yaml.safe_dump(description(clip.absolute(), v), sort_keys=False))
     config = json.loads(clip_tokenizer_files()["config.json"])
     first = model.text_encoder.config

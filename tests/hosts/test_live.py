@@ -1,8 +1,9 @@
 """Against a WebUI that runs: DRAGTEXT_WEBUI_URL names it (http://127.0.0.1:7860), started with --api and a checkpoint.
 
-A generation before and after each edit must be the same to the byte. Any Stable Diffusion 1.x or 2.x checkpoint will
-do, for example what `dragtext export-model` writes (in Forge small models need a test extension of their own). The test
-of other extensions' leftovers wants the folder `leaver` among the WebUI's extensions, too.
+A generation before and after each edit must be the same to the byte. Any Stable Diffusion 1.x, 2.x or SDXL checkpoint
+will do, for example what `dragtext export-model` writes, or checkpoints.py for SDXL (in Forge small models need a test
+extension; for SDXL that is the folder `small`). The tests of other extensions' leftovers and of the numbers want the
+folder `leaver` among the WebUI's extensions, too.
 """
 
 from __future__ import annotations

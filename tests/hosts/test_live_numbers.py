@@ -29,30 +29,34 @@ def asked(client, timestep: int, prompt: str = PROMPT) -> dict:  # noqa: F811
     return answer.json()
 
 
+@pytest.fixture(scope="module")
+def expected():
+    """The checkpoint over diffusers; None where nobody has named it."""
+    from dragtext.sdk.model.load import load_model
+
+    return load_model(CHECKPOINT, device="cpu", dtype="float32") if CHECKPOINT else None
+
+
 def distance(one, other) -> float:
     one, other = (torch.as_tensor(given, dtype=torch.float64) for given in (one, other))
     return float((one - other).abs().max() / other.abs().max())
 
 
 @pytest.mark.parametrize("timestep", [1, 301, 701, 981])
-def test_a_prediction_is_the_webuis_own_and_that_of_diffusers(client, timestep):  # noqa: F811
+def test_a_prediction_is_the_webuis_own_and_that_of_diffusers(client, expected, timestep):  # noqa: F811
     found = asked(client, timestep)
     print(f"{timestep}: {distance(found['ours'], found['theirs']):.1e} from the WebUI's denoiser")
     assert distance(found["ours"], found["theirs"]) < 2e-5
-    if not CHECKPOINT:
+    if expected is None:
         return
-    from dragtext.sdk.model.load import load_model
-
-    model = load_model(CHECKPOINT, device="cpu", dtype="float32")
     latent = torch.randn(1, 4, SIZE[0] // 8, SIZE[1] // 8, generator=torch.Generator().manual_seed(timestep))
-    text = model.encode_text(PROMPT, SIZE)
-    assert (found["kind"], found["content"]) == (model.prediction_type, text.content_length)
-    assert abs(found["last"] - float(model.alphas_cumprod[-1])) < 1e-6
+    text = expected.encode_text(PROMPT, SIZE)
+    assert (found["kind"], found["content"]) == (expected.prediction_type, text.content_length)
     with torch.no_grad():
-        expected = model.predict(latent, timestep, text)
-    print(f"{distance(found['tokens'], text.tokens):.1e}, {distance(found['ours'], expected):.1e} from diffusers'")
+        predicted = expected.predict(latent, timestep, text)
+    print(f"{distance(found['tokens'], text.tokens):.1e}, {distance(found['ours'], predicted):.1e} from diffusers'")
     assert distance(found["tokens"], text.tokens) < 2e-5
-    assert distance(found["ours"], expected) < 2e-5
+    assert distance(found["ours"], predicted) < 2e-5
 
 
 def test_a_long_prompt_is_cut_where_the_webui_cuts_it(client):  # noqa: F811
