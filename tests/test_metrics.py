@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -259,6 +260,12 @@ def alexnet() -> dict[str, torch.Tensor]:
     return state
 
 
+needs_lpips = pytest.mark.skipif(
+    find_spec("lpips") is None, reason="the package lpips is not installed (pip --no-deps)"
+)
+
+
+@needs_lpips
 def test_lpips_is_the_packages():
     """The number is that of lpips 0.1.4 with these weights in its AlexNet. Published weights are not here: they are
     244 MB, and never fetched."""
@@ -282,6 +289,7 @@ def test_lpips_is_the_packages():
     assert reversed_drags(case.drags) == (((20, 20), (9, 9)),)
 
 
+@needs_lpips
 def test_weights_are_read_from_a_file_or_a_sentence_says_where_to_put_them(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(InputError, match=f"put torchvision's {ALEXNET} there"):
@@ -296,6 +304,11 @@ def test_weights_are_read_from_a_file_or_a_sentence_says_where_to_put_them(tmp_p
     for name in ("other.pth", "small.pth"):
         with pytest.raises(ModelError, match=name):
             PerceptualDistance.load(tmp_path / name)
+
+
+def test_without_the_authors_package_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("dragtext.sdk.evaluation.metrics.likeness.find_spec", lambda name: None)
+    assert "pip install --no-deps lpips" in str(available(Tools())["lpips"])
 
 
 def test_clips_similarity_of_the_same_is_one(tmp_path, monkeypatch):
@@ -325,7 +338,7 @@ def test_what_cannot_be_computed_here_says_what_to_do(tmp_path, monkeypatch):
     assert list(reasons) == list(METRICS)
     assert "or name a model, 'embedded' for" in reasons["m-md"]
     assert "hf download openai/clip-vit-base-patch32" in reasons["clip"]
-    assert ALEXNET in reasons["drag-back-lpips"]
+    assert ALEXNET in (reasons["drag-back-lpips"] or "") or find_spec("lpips") is None
     assert all(reasons[name] is None for name in METRICS if METRICS[name].needs is None)
     assert available(Tools(features="embedded"))["md2"] is None
     assert "There is no model at" in available(Tools(features=tmp_path / "none.safetensors"))["md2"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's AlexNet, 244 MB; the digit
 CLIP = "openai/clip-vit-base-patch32"
 _SIDE = 224  # pixels, at which both networks look
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pictures
-_ASSETS = Path(__file__).parent / "assets"
 # AlexNet's convolutions: index in torchvision's `features`, stride, padding, whether pooling comes before.
 _LAYERS = ((0, 4, 2, False), (3, 1, 2, True), (6, 1, 1, True), (8, 1, 1, False), (10, 1, 1, False))
 _SHAPES = ((64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3))
@@ -34,19 +34,23 @@ class PerceptualDistance:
     """LPIPS (Zhang et al., CVPR 2018, arXiv 1801.03924), version 0.1 on AlexNet.
 
     The features of AlexNet's five layers behind their ReLU, of length 1 at each place; squared differences, weighted by
-    channel, averaged over the places, summed over the layers. How the channels weigh is the authors', and comes along
-    (`assets/`). The computation is ours, since their package brings torchvision, whose usual build beside torch's
-    for CPUs keeps transformers and diffusers from being imported at all; a test holds it to the package's numbers.
+    channel, averaged over the places, summed over the layers. How the channels weigh is read from the authors' package,
+    lpips. The computation is ours, since to import that package takes torchvision, whose usual build beside torch's for
+    CPUs keeps transformers and diffusers from being imported at all; a test holds it to the package's numbers.
 
     alexnet: torchvision's weights by their names, `features.0.weight` and so on. name: for what is told.
     """
 
     def __init__(self, alexnet: Mapping[str, Tensor], name: str, device: str | torch.device = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
-        linear = load_file(_ASSETS / "lpips_alex.safetensors")
+        channels_of = torch.load(channel_file(), map_location="cpu", weights_only=True)
         self._layers = []
         for number, (index, stride, padding, pooled) in enumerate(_LAYERS):
-            parts = (alexnet[f"features.{index}.weight"], alexnet[f"features.{index}.bias"], linear[f"linear.{number}"])
+            parts = (
+                alexnet[f"features.{index}.weight"],
+                alexnet[f"features.{index}.bias"],
+                channels_of[f"lin{number}.model.1.weight"].flatten(),
+            )
             weight, bias, channels = (part.float().to(self.device) for part in parts)
             self._layers.append((weight, bias, channels, stride, padding, pooled))
 
@@ -96,6 +100,16 @@ class PerceptualDistance:
             unit = both / (both.square().sum(1, keepdim=True).sqrt() + 1e-10)
             total += float(((unit[0] - unit[1]).square() * channels[:, None, None]).sum(0).mean())
         return total
+
+
+def channel_file() -> Path:
+    """How LPIPS 0.1 weighs AlexNet's channels, in the package of its authors, which is not imported. Raises InputError
+    without it."""
+    package = find_spec("lpips")
+    path = Path((package and package.origin) or "lpips").parent / "weights" / "v0.1" / "alex.pth"
+    if not path.is_file():
+        raise InputError("LPIPS needs the weights in the package lpips: pip install --no-deps lpips==0.1.4.")
+    return path
 
 
 def alexnet_file(weights: str | Path | None = None) -> Path:

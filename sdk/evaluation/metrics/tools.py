@@ -17,7 +17,7 @@ from ...model.base import DiffusionModel
 from ...model.hub import cached_model
 from ...model.load import load_model, recommended_of
 from . import dift
-from .likeness import ImageSimilarity, PerceptualDistance, alexnet_file, clip_folder
+from .likeness import ImageSimilarity, PerceptualDistance, alexnet_file, channel_file, clip_folder
 from .matching import FeatureField
 
 Need = Literal["features", "lpips", "clip"]
@@ -121,6 +121,7 @@ def _check_features(tools: Tools) -> None:
 
 def _check_lpips(tools: Tools) -> None:
     if not isinstance(tools.lpips, PerceptualDistance):
+        channel_file()
         alexnet_file(tools.lpips)
 
 
