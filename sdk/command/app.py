@@ -58,6 +58,11 @@ COMMANDS = {
         "batch",
         "Do many edits from a folder or a file of requests, on one device, several or a cluster. Resumes after a stop.",
     ),
+    "report": Home(
+        "dragtext.sdk.command.report",
+        "report",
+        "Write runs down as one HTML page and as Markdown: tables with intervals, text compared, plots, pictures.",
+    ),
     "demo": Home(
         "dragtext.sdk.command.demo",
         "demo",
