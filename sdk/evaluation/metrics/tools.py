@@ -96,6 +96,10 @@ class Tools:
             self._fields.popitem(last=False)
         return self._fields[key]
 
+    def forget(self) -> None:
+        """Give back the memory of the features that are kept; the networks stay."""
+        self._fields.clear()
+
     def why_not(self, need: Need) -> str | None:
         """Why what is needed cannot be had here, in a sentence; None where it can. Loads nothing."""
         try:
