@@ -291,7 +291,7 @@ def test_numbers_and_axes():
     assert show(-1.5, 1, sign=True) == "\N{MINUS SIGN}1.5"
     assert show(1.5, 1, sign=True) == "+1.5"
     assert show(None, 1) == show(float("inf"), 1) == "\N{EN DASH}"
-    assert [show_p(p) for p in (1.0, 0.0312, 1e-6)] == ["1.000", "0.031", "< 0.001"]
+    assert [show_p(p) for p in (1.0, 0.0312, 1e-6)] == ["1.000", "0.031", "<\N{NO-BREAK SPACE}0.001"]
     axis = Axis(0.0, 10.0, 100, 200)
     assert axis.ticks == [0, 2, 4, 6, 8, 10]
     assert axis(5) == 150

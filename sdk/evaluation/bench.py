@@ -143,4 +143,5 @@ def _told(name: str, features: str) -> dict[str, Any]:
         "definition": metric.definition,
         "source": metric.source,
         "features": ("the edit's own model" if features == OWN else features) if metric.needs == "features" else "",
+        "pooled": metric.pooled,
     }

@@ -12,6 +12,7 @@ from .parts import Cell, Column, Table, Text
 from .study import Arm, Measure, Study, by_item
 from .tables import LEAST_FOR_INTERVAL, heading, places_of
 
+LISTED = 8  # lines of a finding
 SPLIT, SPLIT_FINELY = 6, 2  # so many measures are also shown by category: of up to six categories, and of more
 
 
@@ -179,7 +180,8 @@ def finding(study: Study, pair: Pair) -> Text:
     tail = f"; {'that' if rest == 1 else 'those'} of the other {rest if rest > 1 else 'one'} " if rest else ""
     tail += ("includes 0" if rest == 1 else "include 0") if rest else ""
     leaves = "interval leaves" if len(sure) == 1 else "intervals leave"
-    return Text(f"{said}{len(sure)} {leaves} out 0{tail}.", sure)
+    listed = sure if len(sure) <= LISTED else [*sure[: LISTED - 1], f"{len(sure) - LISTED + 1} more, in the table"]
+    return Text(f"{said}{len(sure)} {leaves} out 0{tail}.", listed)
 
 
 def _told(study: Study, known: list[Effect]) -> Iterator[str]:

@@ -43,7 +43,7 @@ def show_p(p: float | None) -> str:
     """Of a test: three decimals, and never 0."""
     if p is None:
         return NOTHING
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def inline(title: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ...errors import InputError
 from ...picture.files import check_writable, write_atomically
@@ -79,10 +80,16 @@ def write_report(
     return Written(page, beside, told, tuple(notes))
 
 
+def _breaks(name: str) -> Markup:
+    """A name that may go on in the next line at its joints, as `dragdiffusion,text_weight=0.1+text`."""
+    return Markup(re.sub(r"(?<=[,=])(?=\S)|(?=[+_])", "<wbr>", str(escape(name))))
+
+
 def render(title: str, told: str, found: Sequence[Section]) -> str:
     """The page."""
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breaks"] = _breaks
     style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
     return environment.get_template("page.html").render(title=title, summary=told, sections=found, style=style)
