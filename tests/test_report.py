@@ -259,10 +259,26 @@ def test_the_command(folder, tmp_path, monkeypatch, capsys):
         assert err.count("\n") == 1
 
 
-def test_what_came_later_wins_and_seeds_are_one_item(tmp_path):
-    lines = [row(0, "other", 9.0), row(0, "other", 1.0), row(0, "other", 2.0, seed=1), row(1, "other", 3.0)]
-    _, markdown = made(write_run(tmp_path / "run", manifest(seeds=[0, 1]), lines))
-    assert lines_of(markdown, "other")[0].startswith("| other | 2 0 failed | 2.250 |")  # of 1.5 and 3, too few for more
+def test_what_came_later_wins_seeds_are_one_item_and_drags_weigh(tmp_path):
+    three = [[[10, 12], [40, 30]]] + [[[20, 12 + 5 * n], [40, 30]] for n in range(2)]
+    lines = [
+        row(0, "other", 9.0),
+        row(0, "other", 1.0),
+        row(0, "other", 2.0, seed=1),
+        row(1, "other", 3.0, drags=three),
+    ]
+    told = manifest(
+        seeds=[0, 1],
+        arms={"plain": {}, "other": {}},
+        metrics={"remains": REMAINS, "outside-l1": {**CHANGE, "pooled": True}},
+        question="Does it help?",
+        expected="A little.",
+    )
+    page, markdown = made(write_run(tmp_path / "run", told, lines))
+    # Of 1.5 and 3; of 0 by one drag and 0.5 by three; too few items for an interval.
+    assert lines_of(markdown, "other")[0].startswith("| other | 2 0 failed | 2.250 | 0.375 |")
+    assert "Does it help?" in page.text
+    assert "Compared with plain" in page.text  # the first method of an experiment
 
 
 def test_runs_side_by_side(folder, tmp_path):
