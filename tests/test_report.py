@@ -289,6 +289,7 @@ def test_runs_side_by_side(folder, tmp_path):
     assert "What remains (Made up)" in heads.replace("\\", "")
     assert "What remains (Another)" in heads.replace("\\", "")
     assert heads.count("Change outside, L1") == 1
+    assert "Features in What remains (Another): SD 2.1." in page.text
     assert len(lines_of(markdown, "plain+text (Another)")) > 1
     assert "42 edits of 14 items by 6 methods" in page.text
 

@@ -141,12 +141,14 @@ def _row(study: Study, one: Effect, all_of: Effect, category: str | None) -> lis
     """all_of: the same for all categories, which gives decimals and scale."""
     places, own = places_of(study, one.measure), _decimals(study, all_of)
     direction, signs = one.measure.metric.direction, one.signs
-    distance = ("difference of the distance from 1",) if category is None and direction == "one" else ()
+    features = one.measure.metric.features
+    notes = [f"features: {features}"] if features else []
+    notes += ["difference of the distance from 1"] if direction == "one" else []
     title = heading(one.measure) if category is None else f"\N{EM SPACE}{category or 'no category'}"
     better, worse = (signs.above, signs.below) if direction == "higher" else (signs.below, signs.above)
     sure = one.interval
     return [
-        Cell(title, distance),
+        Cell(title, tuple(notes) if category is None else ()),
         Cell(str(len(one.differences))),
         Cell(show(one.before, places)),
         Cell(show(one.after, places)),

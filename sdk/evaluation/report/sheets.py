@@ -88,7 +88,7 @@ class Chosen:
 
 
 def ranked(arm: Arm, study: Study, measure: Measure) -> list[tuple[Row, float]]:
-    """The arm's drags with their values, the best first; for a measure without a direction, the least first."""
+    """The arm's edits with their values, the best first; for a measure without a direction, the least first."""
     values = study.values(arm, measure)
     found = [(row, values[row.item, row.seed]) for row in arm.done if (row.item, row.seed) in values]
 
@@ -132,20 +132,15 @@ def compared(study: Study, measure: Measure) -> list[tuple[str, int, int]]:
 
 
 def sheets(study: Study, measure: Measure | None) -> tuple[list[Sheet], Gallery]:
-    """All sheets. measure: by which drags are ranked; None where there is none, and only failures are shown."""
+    """All sheets. measure: by which edits are ranked; None where there is none, and only failures are shown."""
     plans: list[tuple[str, int, list[Callable[[Gallery], Card]]]] = []
     if measure is not None:
         by = inline(measure.metric.title)
         if len(study.arms) > 1:
             cards = [_comparison(study, measure, key) for key in compared(study, measure)]
             few = f", the first {ARMS_COMPARED} of them" if len(study.arms) > ARMS_COMPARED else ""
-            plans.append(
-                (
-                    f"The same items by every method{few}, from those that go well to those that do not, by {by}.",
-                    1,
-                    cards,
-                )
-            )
+            how = f"The same items by every method{few}, from those that go well to those that do not, by {by}."
+            plans.append((how, 1, cards))
         for arm in study.arms:
             chosen = choose(arm, study, measure)
             cards = [_single(study, measure, arm, *one) for one in chosen.rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..statistics import Interval, bootstrap
 from .numbers import decimals, inline, show, show_interval
@@ -72,7 +72,16 @@ def overview(study: Study) -> Iterator[Table]:
             cells = [_mean_cell(study, arm, m, None, arm.label in best[m], len(by_item(_done(arm)))) for m in chosen]
             rows.append([Cell(arm.label), _done_cell(study, arm), *cells])
         more = ", continued" if first else ""
-        yield Table(f"{_MEANS}{more}.", columns, rows)
+        yield Table(f"{_MEANS}{more}.{_features(chosen)}", columns, rows)
+
+
+def _features(measures: Sequence[Measure]) -> str:
+    """Whose features those of the measures compare that compare features, as a sentence."""
+    known: dict[str, list[str]] = {}
+    for measure in measures:
+        if measure.metric.features:
+            known.setdefault(measure.metric.features, []).append(measure.metric.title)
+    return "".join(f" Features in {', '.join(titles)}: {features}." for features, titles in known.items())
 
 
 def by_category(study: Study, measure: Measure) -> Iterator[Table]:
@@ -86,7 +95,11 @@ def by_category(study: Study, measure: Measure) -> Iterator[Table]:
             [Cell(arm.label), *(_mean_cell(study, arm, measure, name, counted=True) for name in columns)]
             for arm in study.arms
         ]
-        yield Table(f"{heading(measure)}: {inline(_MEANS)}.", [Column("Method", kind="label"), *heads], rows)
+        yield Table(
+            f"{heading(measure)}: {inline(_MEANS)}.{_features([measure])}",
+            [Column("Method", kind="label"), *heads],
+            rows,
+        )
         return
     for first in range(0, len(study.arms), ARMS_ACROSS):
         arms = study.arms[first : first + ARMS_ACROSS]
@@ -99,7 +112,7 @@ def by_category(study: Study, measure: Measure) -> Iterator[Table]:
         ]
         heads = [Column("Category", kind="label"), *(Column(arm.label) for arm in arms)]
         more = ", continued" if first else ""
-        yield Table(f"{heading(measure)}: {inline(_MEANS)}{more}.", heads, rows, frozenset({1}))
+        yield Table(f"{heading(measure)}: {inline(_MEANS)}{more}.{_features([measure])}", heads, rows, frozenset({1}))
 
 
 def endings(study: Study) -> Table:
