@@ -1,10 +1,11 @@
 """A small checkpoint of SDXL's form with random weights, for A1111, Forge and Forge Neo.
 
 `python -m tests.hosts.checkpoints FOLDER [--v]` writes into a WebUI's folder of checkpoints (models/Stable-diffusion):
-small-xl.safetensors (145 MB), a yaml by which A1111 builds the model, small-xl-clip/ with the first text encoder's
-tokenizer for it, and small-xl-parts/ with what Forge takes from folders of its own, once the folder `small` beside this
-file is among its extensions. --v: v prediction down to pure noise, as NoobAI's v models have it (small-xl-v).
-Without a network A1111 makes no previews of SDXL by its default way: set "Live preview method" to "Approx cheap".
+small-xl.safetensors (145 MB) and, into the folder Lora beside that, a LoRA for it; a yaml by which A1111 builds the
+model, small-xl-clip/ with the first text encoder's tokenizer for it, and small-xl-parts/ with what Forge takes from
+folders of its own, once the folder `small` beside this file is among its extensions. --v: v prediction down to pure
+noise, as NoobAI's v models have it (small-xl-v). Without a network A1111 and Forge make no previews of SDXL by their
+default way: set "Live preview method" to "Approx cheap".
 
 What hosts fix decides the sizes: each of the six numbers that the model is told is 256 values, and the second text
 encoder is one that OpenCLIP has a name for.
@@ -150,6 +151,27 @@ def write(folder: Path, v: bool = False) -> Path:
     return path
 
 
+def write_lora(folder: Path) -> Path:
+    """small-xl-lora.safetensors with random weights, for both text encoders and the U-Net, named as trainers do."""
+    from safetensors.torch import save_file
+
+    places = {
+        "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (WIDTHS[1], FIRST + SECOND),
+        "lora_unet_output_blocks_4_1_transformer_blocks_1_attn1_to_q": (WIDTHS[1], WIDTHS[1]),
+        "lora_te1_text_model_encoder_layers_0_self_attn_q_proj": (FIRST, FIRST),
+        "lora_te2_text_model_encoder_layers_0_mlp_fc1": (4 * SECOND, SECOND),
+    }
+    weights, rank, generator = {}, 4, torch.Generator().manual_seed(6)
+    for name, (out, given) in places.items():
+        weights[f"{name}.lora_up.weight"] = torch.randn(out, rank, generator=generator) * 0.3
+        weights[f"{name}.lora_down.weight"] = torch.randn(rank, given, generator=generator) * 0.3
+        weights[f"{name}.alpha"] = torch.tensor(float(rank))
+    folder.mkdir(exist_ok=True)
+    path = folder / "small-xl-lora.safetensors"
+    save_file(weights, str(path), metadata={"ss_base_model_version": "sdxl_base_v1-0"})
+    return path
+
+
 def description(clip: Path, v: bool) -> dict[str, Any]:
     """What A1111 reads beside the checkpoint: the configuration of SDXL in these sizes."""
 
@@ -223,4 +245,4 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--v", action="store_true", help="v prediction, zero terminal SNR")
     given = parser.parse_args()
-    print(write(given.folder, given.v))
+    print(write(given.folder, given.v), write_lora(given.folder.parent / "Lora"))

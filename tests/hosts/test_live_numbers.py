@@ -59,6 +59,24 @@ def test_a_prediction_is_the_webuis_own_and_that_of_diffusers(client, expected, 
     assert distance(found["ours"], predicted) < 2e-5
 
 
+def test_a_lora_is_in_the_prediction_as_the_webui_has_it(client):  # noqa: F811
+    """small-xl's of checkpoints.py, which changes both text encoders and the U-Net."""
+    prompt = f"{PROMPT} <lora:small-xl-lora:0.8>"
+    body = {"prompt": prompt, "size": SIZE, "timestep": 301, "seed": 301}
+    answer = client.post("/dragtext-leaver/predict", json=body)
+    if answer.status_code != 200:
+        pytest.skip("the LoRA small-xl-lora is not among the WebUI's")
+    found, plain = answer.json(), asked(client, 301)
+    if "vector" not in plain["fixed"]:
+        pytest.skip("the WebUI has no SDXL loaded")
+    print(
+        f"{distance(found['ours'], found['theirs']):.1e} from the WebUI's, {distance(found['ours'], plain['ours']):.2f}"
+    )
+    assert distance(found["ours"], found["theirs"]) < 2e-5
+    assert distance(found["ours"], plain["ours"]) > 1e-2
+    assert (torch.as_tensor(found["tokens"]) - torch.as_tensor(plain["tokens"])).abs().amax((0, 1)).gt(1e-4).all()
+
+
 def test_a_long_prompt_is_cut_where_the_webui_cuts_it(client):  # noqa: F811
     found = asked(client, 301, "cat " * 80)
     tokens = torch.as_tensor(found["tokens"])

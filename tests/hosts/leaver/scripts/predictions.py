@@ -4,6 +4,7 @@ Both from one latent: DragText's as in an edit, the WebUI's by the denoiser that
 what the U-Net predicts. In float64, as lists.
 """
 
+import re
 import sys
 
 import torch
@@ -22,12 +23,13 @@ def compare(host, body):
     prompt, (height, width), step = body["prompt"], body["size"], body["timestep"]
     latent = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(body["seed"]))
     with host.lend(prompt, 0.7) as model, torch.no_grad():
+        said = re.sub("<[^>]*>", "", prompt).strip()  # networks are active as long as the model is lent
         text = model.encode_text(prompt, (height, width))
         ours = model.predict(latent, step, text)
         # Of the plain schedule, in which the WebUI's denoisers find a timestep again.
         alpha = plain_alphas()[step].double().to(latent.device)
         sigma = ((1 - alpha) / alpha).sqrt()
-        found = denoised((latent / alpha.sqrt()).float(), sigma.float()[None], prompt, height, width).double()
+        found = denoised((latent / alpha.sqrt()).float(), sigma.float()[None], said, height, width).double()
         signal, noise = alpha.sqrt(), (1 - alpha).sqrt()
         clean, given = found, latent.double()
         if model.prediction_type == "v_prediction":
