@@ -160,7 +160,7 @@ def _measure(study: Study, measure: Measure) -> Section:
     facts.append("; ".join(end for end in ends if end) + ".")
     parts: list[Part] = [Text(" ".join(facts))]
     series = []
-    for arm in study.arms:
+    for arm in study.measured(measure):
         values = study.values(arm, measure)
         mean, number = tables.mean_of(study, arm, measure)
         shown = mean if number >= tables.LEAST_FOR_INTERVAL else None

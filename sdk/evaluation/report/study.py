@@ -84,6 +84,10 @@ class Study:
     def arm(self, label: str) -> Arm:
         return next(arm for arm in self.arms if arm.label == label)
 
+    def measured(self, measure: Measure) -> tuple[Arm, ...]:
+        """The arms of the runs that have the measure."""
+        return tuple(arm for arm in self.arms if arm.number in measure.runs)
+
     def values(self, arm: Arm, measure: Measure, category: str | None = None) -> dict[Key, float]:
         """By item and seed, of what succeeded and is finite. category: None for all of them."""
         if arm.number not in measure.runs:

@@ -88,12 +88,13 @@ def by_category(study: Study, measure: Measure) -> Iterator[Table]:
     """One measure, methods by category; categories go down the table where there are many of them."""
     shown = [name for name in study.categories if any(study.values(arm, measure, name) for arm in study.arms)]
     shown = shown if len(study.categories) > 1 else []
+    known = study.measured(measure)
     if len(shown) + 1 <= ACROSS:
         columns: list[str | None] = [None, *shown]
         heads = [Column("All" if name is None else name or "no category") for name in columns]
         rows = [
             [Cell(arm.label), *(_mean_cell(study, arm, measure, name, counted=True) for name in columns)]
-            for arm in study.arms
+            for arm in known
         ]
         yield Table(
             f"{heading(measure)}: {inline(_MEANS)}.{_features([measure])}",
@@ -101,8 +102,8 @@ def by_category(study: Study, measure: Measure) -> Iterator[Table]:
             rows,
         )
         return
-    for first in range(0, len(study.arms), ARMS_ACROSS):
-        arms = study.arms[first : first + ARMS_ACROSS]
+    for first in range(0, len(known), ARMS_ACROSS):
+        arms = known[first : first + ARMS_ACROSS]
         rows = [
             [
                 Cell("All" if name is None else name or "no category"),
@@ -182,7 +183,7 @@ def _mean_cell(
     small = []
     if found is not None and number >= LEAST_FOR_INTERVAL:
         small.append(show_interval(found.low, found.high, places))
-    if counted or (usual is not None and number != usual):
+    if counted or (usual is not None and number not in (0, usual)):
         infinite = study.infinite(arm, measure, category)
         small.append(f"n {number}" + (f", {infinite} infinite" if infinite else ""))
     if failed:
