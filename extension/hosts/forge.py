@@ -120,7 +120,7 @@ class ForgeModel(DiffusionModel):
         # Tiles overlap and are blended by the host; their spread cannot be put together.
         whole = len(moments) == 1 and moments[0].shape[2:] == encoded.shape[2:]
         mean, log_variance = moments[0].float().chunk(2, dim=1) if whole else (encoded.float(), None)
-        mean = first.process_in(mean).to(self.device).clone()
+        mean = first.process_in(finite(mean)).to(self.device).clone()
         if log_variance is None:
             return LatentDistribution(mean, torch.zeros_like(mean))
         std = spread(log_variance)
@@ -134,7 +134,7 @@ class ForgeModel(DiffusionModel):
             decoded = vae.decode(vae.first_stage_model.process_out(latent.to(self.device)))
         finally:
             self._ready_for = 0.0
-        return decoded.movedim(-1, 1).to(self.device).float().clamp(0, 1).clone()
+        return finite(decoded).movedim(-1, 1).to(self.device).float().clamp(0, 1).clone()
 
 
 class Forge(WebUI):
@@ -201,6 +201,13 @@ class Forge(WebUI):
             )
             model.recommended = read_recommended(Path(engine.filename))
             yield model
+
+
+def finite(made: Tensor) -> Tensor:
+    """What an autoencoder made. Raises ModelError where it overflowed, as SDXL's does in float16."""
+    if not bool(made.isfinite().all()):
+        raise ModelError("The autoencoder overflows in half precision; start the WebUI with --vae-in-fp32.")
+    return made
 
 
 def text_processors(engine: Any) -> list[Any]:

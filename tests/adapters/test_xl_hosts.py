@@ -10,6 +10,7 @@ import pytest
 import torch
 from dragtext.extension.hosts.a1111 import A1111
 from dragtext.sdk.editor import Editor
+from dragtext.sdk.errors import ModelError
 
 from ..tiny import tiny_xl
 from .conftest import PROMPT, asked, picture, run
@@ -148,6 +149,19 @@ def test_an_autoencoder_that_overflows_computes_in_float32(a1111, monkeypatch):
         assert close(model.decode(torch.ones(1, 4, 8, 8)), decoded, 0.05)
         assert next(vae.parameters()).dtype == torch.bfloat16
     vae.to(torch.float32)
+
+
+def test_in_forge_an_autoencoder_that_overflows_is_a_sentence(forge):
+    """Its precision is chosen at the start; the host makes a black picture of it."""
+    vae = forge.engine.forge_objects.vae.first_stage_model
+    with forge.turn("x"), forge.lend(PROMPT, 0.7) as model:
+        for part, call in (
+            (vae.quant_conv, lambda: model.encode_image(torch.zeros(1, 3, 64, 64))),
+            (vae.decoder, lambda: model.decode(torch.zeros(1, 4, 8, 8))),
+        ):
+            broken = part.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+            with broken, pytest.raises(ModelError, match="--vae-in-fp32"):
+                call()
 
 
 def test_its_relatives_get_a_sentence(host):
