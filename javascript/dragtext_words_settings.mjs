@@ -9,6 +9,7 @@ const LABELS = {
   lora_steps: "Learn the picture first (steps)",
   crop: "Work on a part only",
   resolution: "Working size, pixels squared",
+  memory: "Memory",
   seed: "Seed",
 };
 
@@ -86,6 +87,11 @@ export const GERMAN = {
   lora_lr: ["Schrittweite des LoRA", "AdamWs Schrittweite für das Identitäts-LoRA"],
   lora_rank: ["Rang des LoRA", "Rang des Identitäts-LoRA"],
   lora_batch: ["Stapel des LoRA", "verrauschte Kopien je Lernschritt des LoRA"],
+  memory: [
+    "Speicher",
+    "wie eine Bearbeitung mit dem Speicher auskommt, der da ist: auto nimmt, was an Sparmaßnahmen nötig ist, full keine, " +
+      "lean alle; die letzten beiden werden nie abgelehnt",
+  ],
   seed: ["Startwert", "alles Zufälligen: Rauschen des LoRA, Rauschen am Anfang, Füllung eines Anfangs aus Zellen"],
 };
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .model import cache, identity
 from .model.base import Conditioning, DiffusionModel, LatentDistribution
+from .model.means import NONE, Means
 from .model.schedule import TimeGrid, invert
 from .picture.frame import Frame
 from .result import Progress
@@ -45,18 +46,22 @@ class Prepared:
         found = self._recall(key)
         return self._keep(key, model.encode_text(self._prompt, frame.padded)) if found is None else found
 
-    def latents(self, model: DiffusionModel, frame: Frame) -> LatentDistribution:
-        """What the autoencoder makes of the part of the picture in `frame`."""
-        return self._latents(model, frame, self._picture, self._digest)
+    def latents(self, model: DiffusionModel, frame: Frame, traits: tuple = ()) -> LatentDistribution:
+        """What the autoencoder makes of the part of the picture in `frame`. traits: see `Means.traits`."""
+        return self._latents(model, frame, self._picture, self._digest, traits)
 
     def identity(
-        self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings
+        self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings, means: Means = NONE
     ) -> Generator[Progress, None, identity.IdentityWeights]:
-        """The LoRA from memory, from the disk, or fitted now, with a `Progress` per step; nothing for no steps."""
+        """The LoRA from memory, from the disk, or fitted now, with a `Progress` per step; nothing for no steps.
+
+        means: how it is done with less memory; installed already.
+        """
         total = settings.lora_steps
         if total == 0:
             return {}
-        stored_key = self._identity_key(model, frame, settings)
+        traits = means.traits(frame.padded, settings)
+        stored_key = self._identity_key(model, frame, settings, traits)
         key = cache.make_key(stored_key, str(model.device))
         weights = self._recall(key)
         if weights is not None:
@@ -65,8 +70,8 @@ class Prepared:
         if stored is not None:
             weights = identity.from_tensors(model, stored, settings.lora_rank)
         if weights is None:
-            text, latents = self.text(model, frame), self.latents(model, frame)
-            with closing(identity.fit(model, latents, text, settings)) as fitting:
+            text, latents = self.text(model, frame), self.latents(model, frame, traits)
+            with closing(identity.fit(model, latents, text, settings, means.at_once)) as fitting:
                 for done, fitted in enumerate(fitting, start=1):
                     weights = fitted
                     yield Progress("identity", done, total)
@@ -82,18 +87,21 @@ class Prepared:
         times: TimeGrid,
         settings: ResolvedSettings,
         picture: np.ndarray | None = None,
+        means: Means = NONE,
     ) -> Generator[Progress, None, Tensor]:
         """The latent (1, c, h, w) at the first of `times`, with a `Progress` per level. The LoRA must be in place.
 
-        picture: another one, like this, that begins an edit; prompt and LoRA stay this picture's.
+        picture: another one, like this, that begins an edit; prompt and LoRA stay this picture's. means: as for
+            `identity`.
         """
-        identity_key = self._identity_key(model, frame, settings)
+        traits = means.traits(frame.padded, settings)
+        identity_key = self._identity_key(model, frame, settings, traits)
         # Hashing a picture takes longer than anything else here that is done again for every edit.
         begun, digest = (self._picture, self._digest) if picture is None else (picture, _digest(picture))
         key = self._key("inverted", str(model.device), times, identity_key, digest)
         inverted = self._recall(key)
         if inverted is None:
-            text, latents = self.text(model, frame), self._latents(model, frame, begun, digest)
+            text, latents = self.text(model, frame), self._latents(model, frame, begun, digest, traits)
             with closing(invert(model, times, latents.mean, text)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent
@@ -102,14 +110,17 @@ class Prepared:
             self._keep(key, inverted)
         return inverted
 
-    def _latents(self, model: DiffusionModel, frame: Frame, picture: np.ndarray, digest: str) -> LatentDistribution:
-        key = self._key("latents", model, str(model.device), digest, frame)
+    def _latents(
+        self, model: DiffusionModel, frame: Frame, picture: np.ndarray, digest: str, traits: tuple
+    ) -> LatentDistribution:
+        tiles = [trait for trait in traits if trait[0] == "tiles"]
+        key = self._key("latents", model, str(model.device), digest, frame, *tiles)
         found = self._recall(key)
         if found is None:
             found = self._keep(key, model.encode_image(frame.image_to_model(picture).to(model.device)))
         return found
 
-    def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings) -> str:
+    def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings, traits: tuple) -> str:
         training: tuple = ()
         if settings.lora_steps:
             training = (
@@ -119,7 +130,7 @@ class Prepared:
                 settings.lora_batch,
                 settings.seed,
             )
-        return self._key("identity", model, self._digest, frame, self._prompt, training)
+        return self._key("identity", model, self._digest, frame, self._prompt, training, *traits)
 
     def _key(self, kind: str, *parts: object) -> str:
         facts = [

@@ -37,6 +37,7 @@ from .prepared import Prepared
 from .render.rendering import Rendering
 from .request import Drag, Request
 from .result import DragReport, EditResult, Progress, Step, Trace
+from .thrift import Thrift
 
 
 class EditRun:
@@ -145,6 +146,7 @@ class Phases:
         self._handles, self._targets = self._frame.to_grid(request.drags)
         self._times = TimeGrid.of(self._settings.strength, self._settings.inference_steps)
         self._clock = Clock(model.device)
+        self._thrift = Thrift(model)
         self._turn: Turn | None = None
         self._step: Step | None = None
         self._text: Conditioning | None = None
@@ -162,19 +164,29 @@ class Phases:
 
     def run(self) -> Generator[Progress, None, EditResult]:
         """All phases, from the encoding to the picture."""
-        with exclusive(self.model) as self._turn:
+        with exclusive(self.model) as self._turn, self._thrift:
             model, settings, prepared, frame = self.model, self._settings, self._prepared, self._frame
             start_measuring(model.device)
+            self._thrift.begin(frame.padded, settings, self._mask is not None)
             self._clock.begin("encode")
-            self._text = text = prepared.text(model, frame)
-            prepared.latents(model, frame)
+
+            def encode() -> Generator[Progress, None, None]:
+                self._text = prepared.text(model, frame)
+                prepared.latents(model, frame, self._thrift.traits)
+                yield from ()
+
+            yield from self._thrift.tried(encode)
+            text = self._text
+            assert text is not None  # encoded just now
             if settings.lora_steps:
                 self._clock.begin("identity")
-            weights = yield from prepared.identity(model, frame, settings)
+            weights = yield from self._thrift.tried(
+                lambda: prepared.identity(model, frame, settings, self._thrift.means)
+            )
+            self._thrift.keep_numbers()
             with low_rank_adapter(model.unet, weights):
                 self._clock.begin("invert")
-                inverted = yield from prepared.inverted(model, frame, self._times, settings)
-                begin = None if self._regions is None else (yield from self._begin(inverted, self._regions))
+                inverted, begin = yield from self._thrift.tried(self._inverted)
                 problem = DragProblem(
                     model=model,
                     times=self._times,
@@ -189,14 +201,21 @@ class Phases:
                     start_handles=None if begin is None else self._targets,
                 )
                 self._clock.begin("drag")
-                steps, interrupted = yield from self._drag(problem)
+                steps, interrupted = yield from self._thrift.tried(lambda: self._drag(problem))
             rendering = self._rendering(problem, steps[-1], weights)
             self._clock.begin("denoise")
             # The drag is over and only this makes it visible, so a stop no longer applies.
-            with closing(rendering.drawing([(1.0, 1.0)])) as drawing:
-                (image,) = yield from _as_progress(drawing)
+            image = yield from self._thrift.tried(lambda: _drawn(rendering))
             self._clock.pause()
             return self._outcome(problem, steps, interrupted, rendering, image)
+
+    def _inverted(self) -> Generator[Progress, None, tuple[Tensor, Tensor | None]]:
+        """The picture's latent, and the one that the drag begins with where that is another."""
+        inverted = yield from self._prepared.inverted(
+            self.model, self._frame, self._times, self._settings, means=self._thrift.means
+        )
+        begin = None if self._regions is None else (yield from self._begin(inverted, self._regions))
+        return inverted, begin
 
     def _begin(self, inverted: Tensor, regions: Regions) -> Generator[Progress, None, Tensor]:
         """The latent that the drag begins with: of the moved picture, or with its cells moved."""
@@ -210,7 +229,9 @@ class Phases:
 
         self._start = start = warp_picture(self._loaded.visible, regions.moves)
         if settings.start == "warp":
-            begin = yield from self._prepared.inverted(self.model, frame, self._times, settings, start.picture)
+            begin = yield from self._prepared.inverted(
+                self.model, frame, self._times, settings, start.picture, self._thrift.means
+            )
         elif settings.start == "cells":
             moves = []
             for region, drags in regions.moves:
@@ -315,7 +336,7 @@ class Phases:
             timings=self._clock.seconds,
             peak_memory=peak_memory(self.model.device),
             trace=_trace(problem, steps) if self._trace else None,
-            notes=(*self._loaded.notes, *self._placement.notes),
+            notes=(*self._loaded.notes, *self._placement.notes, *self._thrift.notes),
             start=self._start,
             region=None if self._regions is None else self._regions.source,
             recommended=self._recommended,
@@ -327,15 +348,16 @@ def _without_tensors(step: Step) -> Step:
     return replace(step, latent=nothing, text=nothing, bottleneck=None, reference=None)
 
 
-def _as_progress(
-    drawing: Generator[tuple[int, int], None, list[Image.Image]],
-) -> Generator[Progress, None, list[Image.Image]]:
-    while True:
-        try:
-            done, total = next(drawing)
-        except StopIteration as end:
-            return end.value
-        yield Progress("denoise", done, total)
+def _drawn(rendering: Rendering) -> Generator[Progress, None, Image.Image]:
+    """The edit's own picture."""
+    with closing(rendering.drawing([(1.0, 1.0)])) as drawing:
+        while True:
+            try:
+                done, total = next(drawing)
+            except StopIteration as end:
+                (image,) = end.value
+                return image
+            yield Progress("denoise", done, total)
 
 
 def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport, ...]:

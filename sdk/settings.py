@@ -132,6 +132,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     lora_lr: float | None = Field(default=None, gt=0, le=1, description="AdamW step size of the identity LoRA")
     lora_rank: int = Field(default=16, ge=1, le=256, description="rank of the identity LoRA")
     lora_batch: int = Field(default=4, ge=1, le=64, description="noised copies per training step of the LoRA")
+    memory: Literal["auto", "full", "lean"] = Field(
+        default="auto",
+        description="how an edit gets by with the memory there is: auto takes what is needed of the ways to save some, "
+        "full none of them, lean all; the latter two are never refused",
+    )
     seed: int = Field(
         default=42,
         ge=0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .memory import free_memory
 from .transfer import send
 
 PredictionType = Literal["epsilon", "v_prediction"]
 Attention = Literal["sdpa", "xformers"]  # how a U-Net computes it
 FINEST = 4  # number of a decoder's last stage
+TILE = 512  # side in pixels of what is encoded and decoded at once where memory is short
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class DiffusionModel(ABC):
         fingerprint: a string that changes when the weights change, not with `dtype`; part of every cache key.
         name: short name for messages and metadata.
         recommended: settings that come with the model, see `recommended.read_recommended`.
+        can_rest, can_tile: whether `resting` and `tiled` do anything; hosts see to their memory themselves.
     """
 
     unet: nn.Module
@@ -129,11 +132,38 @@ class DiffusionModel(ABC):
     fingerprint: str
     name: str
     recommended: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    can_rest: bool = False
+    can_tile: bool = False
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Surrounds every edit and every rendering. For backends whose modules are somebody else's between them."""
         yield
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """What surrounds the U-Net's modules within `predict`, for parts of it that a backward pass computes again."""
+        return nullcontext()
+
+    @property
+    def companions(self) -> tuple[nn.Module, ...]:
+        """The autoencoder and the text encoders, as far as they lie on the device beside the U-Net."""
+        return ()
+
+    def free_memory(self) -> int | None:
+        """Bytes that can be had on the device beside what is in use; None where nobody knows."""
+        return free_memory(self.device)
+
+    def kept_beside(self) -> int:
+        """Bytes that `predict` keeps on the device beside the weights."""
+        return 0
+
+    def resting(self) -> AbstractContextManager[Any]:
+        """Within the block the companions are on the device only while they work; see `can_rest`."""
+        return nullcontext()
+
+    def tiled(self) -> AbstractContextManager[Any]:
+        """Within the block pictures larger than a tile are encoded and decoded in tiles; see `can_tile`."""
+        return nullcontext()
 
     @abstractmethod
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:

@@ -184,6 +184,15 @@ class FastConvolutions(TorchFunctionMode):
         return transformed
 
 
+def convolutions_kept(network: nn.Module) -> int:
+    """Bytes of the transformed weights, where every map is large enough for them."""
+    if not isinstance(fast_convolutions(network), FastConvolutions):
+        return 0
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)]
+    pairs = [layer.in_channels * layer.out_channels for layer in layers if layer.stride == (1, 1)]
+    return sum(4 * WINDOW**2 * count for count in pairs if LEAST_PAIRS <= count <= MOST_PAIRS)
+
+
 def fast_convolutions(network: nn.Module) -> AbstractContextManager:
     """`FastConvolutions` if any convolution of the network may gain from it, else a context that does nothing.
 

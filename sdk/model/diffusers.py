@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, ModelError
-from .base import Attention, Conditioning, DecoderStage, DiffusionModel, LatentDistribution, PredictionType, UNetLayout
+from .base import (
+    TILE,
+    Attention,
+    Conditioning,
+    DecoderStage,
+    DiffusionModel,
+    LatentDistribution,
+    PredictionType,
+    UNetLayout,
+)
 from .checkpoint import LATENT_SCALE
-from .convolution import fast_convolutions
+from .convolution import convolutions_kept, fast_convolutions
 from .prompt import SIZES, TEXT_LENGTH, encode_prompt, encode_prompt_twice
 from .schedule import zero_terminal
 from .weights import Samples, sample
@@ -39,6 +49,7 @@ class DiffusersModel(DiffusionModel):
     vae: Any
     text_encoder: Any
     text_encoder_2: Any
+    can_tile = True
 
     def __init__(
         self,
@@ -82,6 +93,7 @@ class DiffusersModel(DiffusionModel):
         self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), stages)
         set_attention(unet, attention)
         self._convolutions = fast_convolutions(unet)
+        self._rests = False
         self.fingerprint = fingerprint_of(self, samples)
 
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
@@ -90,7 +102,7 @@ class DiffusersModel(DiffusionModel):
             timesteps = timestep.to(self.device)
         else:
             timesteps = torch.full((latent.shape[0],), timestep, dtype=torch.int64, device=self.device)
-        with self._convolutions:
+        with self.computing():
             prediction = self.unet(
                 latent.to(self.device, self.dtype),
                 timesteps,
@@ -100,23 +112,85 @@ class DiffusersModel(DiffusionModel):
             )[0]
         return prediction.float()
 
+    @property
+    def can_rest(self) -> bool:  # type: ignore[override]
+        return self.device.type not in ("cpu", "mps")  # where the machine's memory is another one
+
+    def kept_beside(self) -> int:
+        return convolutions_kept(self.unet)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        return self._convolutions
+
+    @property
+    def companions(self) -> tuple[nn.Module, ...]:
+        return tuple(networks(self.vae, self.text_encoder, self.text_encoder_2))
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """The text encoders and the autoencoder are in the machine's memory, but for the calls that need them."""
+        away = torch.device("cpu")
+        if self.device == away:
+            yield
+            return
+        try:
+            self._rests = True
+            for part in self.companions:
+                part.to(away)
+            yield
+        finally:
+            for part in self.companions:
+                part.to(self.device)
+            self._rests = False
+
+    @contextmanager
+    def _awake(self, *parts: nn.Module | None) -> Iterator[None]:
+        """Parts that rest are on the device within the block."""
+        called = [part for part in parts if part is not None] if self._rests else []
+        try:
+            for part in called:
+                part.to(self.device)
+            yield
+        finally:
+            for part in called:
+                part.to("cpu")
+
+    @contextmanager
+    def tiled(self) -> Iterator[None]:
+        """diffusers' own tiles, of 512 px, which overlap by a quarter and are blended there.
+
+        Each is normalised by itself, so the picture differs a little from one that is decoded whole.
+        """
+        wanted = {"use_tiling": True, "tile_sample_min_size": TILE, "tile_latent_min_size": TILE // 8}
+        before = {name: getattr(self.vae, name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                setattr(self.vae, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self.vae, name, value)
+
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         first = self.text_encoder, self.tokenizer
-        if self.text_encoder_2 is None:
-            return encode_prompt(*first, prompt)
-        side = self.native_resolution
-        return encode_prompt_twice(first, (self.text_encoder_2, self.tokenizer_2), prompt, size or (side, side))
+        with self._awake(self.text_encoder, self.text_encoder_2):
+            if self.text_encoder_2 is None:
+                return encode_prompt(*first, prompt)
+            side = self.native_resolution
+            return encode_prompt_twice(first, (self.text_encoder_2, self.tokenizer_2), prompt, size or (side, side))
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:
-        posterior = self.vae.encode(image.to(self.device, torch.float32)).latent_dist
+        with self._awake(self.vae):
+            posterior = self.vae.encode(image.to(self.device, torch.float32)).latent_dist
         return LatentDistribution(posterior.mean * self.latent_scale, posterior.std * self.latent_scale)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         latent = latent.to(self.device, torch.float32) / self.latent_scale
-        image = self.vae.decode(latent, return_dict=False)[0]
+        with self._awake(self.vae):
+            image = self.vae.decode(latent, return_dict=False)[0]
         return (image / 2 + 0.5).clamp(0, 1)
 
 
@@ -159,9 +233,9 @@ def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     return converted.eval().requires_grad_(False)
 
 
-def networks(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> list[Any]:
-    """Those that are there, in the order in which fingerprints take them."""
-    return [unet, vae, text_encoder, *([] if text_encoder_2 is None else [text_encoder_2])]
+def networks(*parts: Any) -> list[Any]:
+    """Those that are there; fingerprints take U-Net, autoencoder and text encoders in this order."""
+    return [part for part in parts if part is not None]
 
 
 def _check_parts(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> None:

@@ -34,12 +34,17 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
 
 
 def fit(
-    model: DiffusionModel, latents: LatentDistribution, text: Conditioning, settings: ResolvedSettings
+    model: DiffusionModel,
+    latents: LatentDistribution,
+    text: Conditioning,
+    settings: ResolvedSettings,
+    at_once: int | None = None,
 ) -> Generator[IdentityWeights, None, None]:
     """Train an adapter on one image, yielding the weights after every step; the last are the result.
 
     Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.
-    latents: the image's posterior; text: its prompt.
+    latents: the image's posterior; text: its prompt. at_once: how many of a step's copies go through the U-Net side by
+    side; by default all of them. Fewer take less memory and longer, and come to the same but for rounding.
     """
     generator = torch.Generator("cpu").manual_seed(settings.seed)
     weights = initial_weights(model, settings.lora_rank, generator)
@@ -47,7 +52,7 @@ def fit(
     optimiser = torch.optim.AdamW(parameters, lr=settings.lora_lr, weight_decay=1e-2)
     scale = loss_scale(model)
     losses: Late[Reading] = Late(runs_ahead(model.device))
-    batch_text = text.with_tokens(text.tokens.expand(settings.lora_batch, -1, -1))
+    size = min(at_once or settings.lora_batch, settings.lora_batch)
 
     for _ in range(settings.lora_steps):
         clean = latents.sample(settings.lora_batch, generator)
@@ -59,11 +64,9 @@ def fit(
         wanted = noise
         if model.prediction_type == "v_prediction":
             wanted = abar.sqrt() * noise - (1 - abar).sqrt() * clean
-        with low_rank_adapter(model.unet, weights):
-            predicted = model.predict(noisy, send(timesteps, clean.device), batch_text)
-        loss = torch.nn.functional.mse_loss(predicted, wanted)
+        sent = send(timesteps, clean.device)
+        loss, gradients = _gradients(model, weights, (noisy, sent, wanted), text, scale, size)
         _check(model, losses.put(Reading(loss=loss)))
-        gradients = torch.autograd.grad(loss * scale, parameters)
         for parameter, gradient in zip(parameters, gradients):
             parameter.grad = gradient
             if scale != 1.0:
@@ -72,6 +75,33 @@ def fit(
         optimiser.step()
         yield weights
     _check(model, losses.rest())
+
+
+def _gradients(
+    model: DiffusionModel,
+    weights: IdentityWeights,
+    batch: tuple[Tensor, Tensor, Tensor],
+    text: Conditioning,
+    scale: float,
+    size: int,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Loss of a batch (noisy, timesteps, wanted), and its gradients times `scale`, `size` items at a time."""
+    parameters = [tensor for pair in weights.values() for tensor in pair]
+    loss: Tensor | None = None
+    gradients: Sequence[Tensor] = ()
+    # The backward pass, too: what it computes again must meet the adapter.
+    with low_rank_adapter(model.unet, weights):
+        for noisy, timesteps, wanted in zip(*(part.split(size) for part in batch)):
+            words = text.with_tokens(text.tokens.expand(len(noisy), -1, -1))
+            part = torch.nn.functional.mse_loss(model.predict(noisy, timesteps, words), wanted)
+            if len(noisy) < len(batch[0]):
+                part = part * (len(noisy) / len(batch[0]))
+            found = torch.autograd.grad(part * scale, parameters)
+            part = part.detach()
+            loss = part if loss is None else loss + part
+            gradients = [old + new for old, new in zip(gradients, found)] if gradients else found
+    assert loss is not None  # a batch has an item
+    return loss, gradients
 
 
 def _check(model: DiffusionModel, readings: Sequence[Reading]) -> None:

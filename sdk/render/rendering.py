@@ -21,7 +21,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..model.base import Conditioning, DiffusionModel
 from ..model.exclusive import exclusive, plain_torch
-from ..model.memory import memory_errors
+from ..model.means import choose_for, installed
+from ..model.memory import memory_errors, out_of_memory, release
 from ..model.schedule import TimeGrid
 from ..model.taps import low_rank_adapter
 from ..picture.composing import Kept, compose
@@ -88,8 +89,12 @@ class Rendering:
         points = [check_point(value) for value in values]
         if not points:
             raise InputError("There is no v to render; give at least one number.")
-        with memory_errors(), exclusive(self.lent_model):
-            return self._drained(self.drawing(points), on_step)
+        model = self.lent_model
+        with memory_errors(), exclusive(model):
+            items = min(len(points), BATCH) + self.settings.shared_attention
+            choice = choose_for(model, self.frame.padded, self.settings, False, ("denoise", "decode"), items)
+            with installed(model, choice.means):
+                return self._drained(self.drawing(points), on_step)
 
     def compose(self, image: Tensor, v: float = 1.0) -> Image.Image:
         """(1, 3, H', W') in [0, 1], rendered at v, as a picture of the user's size, the original where the mask allows
@@ -134,19 +139,32 @@ class Rendering:
         model = self.lent_model
         device = model.device
         images: list[Any] = []
-        batches = [points[i : i + BATCH] for i in range(0, len(points), BATCH)]
-        total = self.total_steps * len(batches)
+        size, begun = BATCH, 0  # steps of batches that were finished
         weights = {path: (down.to(device), up.to(device)) for path, (down, up) in self.identity.items()}
         with low_rank_adapter(model.unet, weights):
-            for number, batch in enumerate(batches):
-                levels, latents = self._denoise(batch)
-                with closing(levels):
-                    for done, level in enumerate(levels, start=1):
-                        latents = level
-                        yield number * self.total_steps + done, total
-                images += [
-                    finish(model.decode(latent[None]), v) for latent, (v, _) in zip(latents[-len(batch) :], batch)
-                ]
+            while len(images) < len(points):
+                batch = points[len(images) : len(images) + size]
+                total = begun + self.total_steps * math.ceil((len(points) - len(images)) / size)
+                try:
+                    levels, latents = self._denoise(batch)
+                    with closing(levels):
+                        for done, level in enumerate(levels, start=1):
+                            latents = level
+                            yield begun + done, total
+                    decoded = [
+                        finish(model.decode(latent[None]), v) for latent, (v, _) in zip(latents[-len(batch) :], batch)
+                    ]
+                except (MemoryError, RuntimeError) as error:
+                    if not out_of_memory(error) or len(batch) == 1:
+                        raise
+                    decoded = []
+                if decoded:
+                    images += decoded
+                    begun += self.total_steps
+                else:  # too many side by side
+                    size = len(batch) // 2
+                    levels = latents = level = None
+                    release(device)
         return images
 
     def _denoise(self, points: Sequence[tuple[float, float]]) -> tuple[Any, Tensor]:

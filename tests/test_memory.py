@@ -1,0 +1,381 @@
+"""Getting by with less memory: what an edit needs, what is done about it, that it changes nothing, and its undoing."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from dragtext import sdk
+from dragtext.sdk.drag import LOOPS, loop_of
+from dragtext.sdk.evaluation.allocations import allocations
+from dragtext.sdk.model import memory
+from dragtext.sdk.model.base import Conditioning, DecoderStage, UNetLayout
+from dragtext.sdk.model.identity import fit
+from dragtext.sdk.model.means import NONE, TILE, Ability, Means, choose, phases, refuse
+from dragtext.sdk.model.needs import Outline, Unit, outline
+from dragtext.sdk.model.recompute import recomputed
+from dragtext.sdk.model.taps import features_only, low_rank_adapter, projections
+from dragtext.sdk.settings import make_settings
+
+from .helpers import noise
+from .problems import make_problem
+from .tiny import tiny_model, tiny_xl
+
+DRAG = [((20, 20), (60, 50))]
+FAST = {"steps": 2, "lora_steps": 2, "lora_rank": 2, "inference_steps": 4, "drag_levels": 1, "strength": 0.5}
+GIGABYTE = 2**30
+PLENTY = 10**15
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def state_of(model):
+    """What means touch."""
+    unet = [("forward" in vars(module), len(module._forward_hooks)) for module in model.unet.modules()]
+    vae = [getattr(model.vae, name) for name in ("use_tiling", "tile_sample_min_size", "tile_latent_min_size")]
+    return unet, vae, model._rests
+
+
+# Each means changes nothing, or as little as it says
+
+
+@pytest.mark.parametrize("method", LOOPS)
+@pytest.mark.parametrize("more", [{"gradients": "official"}, {"mask": None, "text": False}])
+def test_blocks_that_are_computed_again_change_no_bit(model, method, more):
+    before = state_of(model)
+    ways = []
+    for way in (nullcontext(), recomputed(model)):
+        with way:
+            ways.append(list(loop_of(method)(make_problem(model, method, **more))))
+    for one, other in zip(*ways, strict=True):
+        assert one.loss == other.loss
+        assert torch.equal(one.latent, other.latent)
+        assert torch.equal(one.text, other.text)
+        assert one.bottleneck is None or torch.equal(one.bottleneck, other.bottleneck)
+    assert any(step.updated for step in ways[0])
+    assert state_of(model) == before
+
+
+def test_in_a_wide_network_convolutions_are_computed_again_as_they_were():
+    """Those of the CPU go another way, which is a context around the call (`convolution.py`)."""
+    wide = tiny_model(width=192)
+    assert wide.kept_beside() > 0
+    latent, words = torch.randn(1, 4, 32, 32), wide.encode_text("a red cat")
+    found = []
+    for way in (nullcontext(), recomputed(wide)):
+        leaf = latent.clone().requires_grad_()
+        with way:
+            prediction = wide.predict(leaf, 500, words)
+        found.append(torch.autograd.grad(prediction.square().sum(), leaf)[0])
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("kind", [tiny_model, tiny_xl])
+def test_a_lora_is_fitted_alike(kind):
+    model = kind()
+    settings = make_settings({"lora_steps": 2, "lora_rank": 2, "lora_batch": 3, "lora_lr": 1e-3}).resolve()
+    latents, text = model.encode_image(torch.zeros(1, 3, 64, 64)), model.encode_text("a red cat")
+
+    def fitted(at_once, way=None):
+        with way or nullcontext():
+            *_, weights = fit(model, latents, text, settings, at_once)
+        return torch.cat([part.detach().flatten() for pair in weights.values() for part in pair])
+
+    whole = fitted(None)
+    assert torch.equal(whole, fitted(3))
+    assert torch.equal(whole, fitted(None, recomputed(model)))
+    for at_once in (1, 2):
+        # Adam divides a gradient by its own size, so what is rounded near 0 moves by up to a step.
+        assert (fitted(at_once) - whole).abs().mean() < 1e-2 * settings.lora_lr
+
+
+class InPlace(torch.nn.Module):
+    """As Forge's blocks add to what they are given."""
+
+    def forward(self, x):
+        kept = x * 1.0
+        x += kept.sin()
+        return x.exp()
+
+
+def test_a_block_that_changes_its_input_is_computed_again_from_what_it_was():
+    block = type("BasicTransformerBlock", (InPlace,), {})()
+    model = SimpleNamespace(unet=torch.nn.Sequential(block), computing=nullcontext)
+    found = []
+    for way in (nullcontext(), recomputed(model)):
+        leaf = torch.linspace(0, 1, 5, requires_grad=True)
+        with way:
+            output = model.unet(leaf * 2)
+        found.append(torch.autograd.grad(output.sum(), leaf, retain_graph=True)[0])
+        found.append(torch.autograd.grad(output.sum(), leaf)[0])
+    assert all(torch.equal(found[0], other) for other in found)
+
+
+def test_what_rests_is_on_the_device_for_its_calls_alone(model, monkeypatch):
+    """Seen on the CPU by calling it by another name; `meta` would lose the weights."""
+    moves = []
+    monkeypatch.setattr(model, "device", SimpleNamespace(type="card"))
+    names = {id(model.vae): "vae", id(model.text_encoder): "text"}
+    monkeypatch.setattr(
+        torch.nn.Module, "to", lambda part, place: moves.append((names[id(part)], getattr(place, "type", place)))
+    )
+    assert model.can_rest
+    with suppress(KeyError), model.resting():
+        assert moves == [("vae", "cpu"), ("text", "cpu")]
+        moves.clear()
+        with model._awake(model.vae):
+            assert moves == [("vae", "card")]
+        assert moves.pop() == ("vae", "cpu")
+        moves.clear()
+        raise KeyError
+    assert moves == [("vae", "card"), ("text", "card")]
+    with model._awake(model.vae):
+        assert len(moves) == 2
+
+
+# What an edit needs, against a count on the meta device
+
+
+def on_meta(model):
+    """The U-Net's shapes alone, in half precision."""
+    unet = copy.deepcopy(model.unet).to("meta", torch.float16)
+    encoder = (unet.conv_in, *unet.down_blocks)
+    stages = tuple(DecoderStage(block, (block,)) for block in unet.up_blocks)
+    layout = UNetLayout(encoder, unet.mid_block, stages)
+
+    def predict(latent, timestep, text):
+        fixed = {name: value.half() for name, value in text.fixed.items()}
+        steps = torch.full((len(latent),), timestep, device="meta")
+        return unet(latent.half(), steps, text.tokens.half(), added_cond_kwargs=fixed, return_dict=False)[0].float()
+
+    facts = {"device": torch.device("meta"), "dtype": torch.float16, "companions": (), "kept_beside": lambda: 0}
+    return SimpleNamespace(unet=unet, layout=layout, predict=predict, computing=nullcontext, **facts)
+
+
+def counted(model, text, side, items=1, block=None, tuned=False, again=False):
+    """Bytes at most of a forward and a backward pass."""
+    words = Conditioning(text.tokens.to("meta"), fixed={name: value.to("meta") for name, value in text.fixed.items()})
+    latent = torch.empty(items, 4, side, side, device="meta", requires_grad=not tuned)
+    words = words.with_tokens(words.tokens.expand(items, -1, -1))
+    parameters = {
+        path: tuple(
+            torch.empty(shape, device="meta", requires_grad=True) for shape in ((2, p.in_features), (p.out_features, 2))
+        )
+        for path, p in (projections(model.unet).items() if tuned else ())
+    }
+    wanted = [part for pair in parameters.values() for part in pair] or [latent]
+    way = recomputed(model) if again else nullcontext()
+    with allocations() as found, way, low_rank_adapter(model.unet, parameters):
+        passes = (lambda *inputs: features_only(model, *inputs, block)) if block else model.predict
+        torch.autograd.grad(passes(latent, 500, words).sum(), wanted)
+    return found.peak
+
+
+FORMS = [({"block": 3}, 0.1), ({"tuned": True, "items": 2}, 0.1), ({"again": True}, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "forms"), [(tiny_model, [*FORMS, ({"again": True, "block": 3}, 0.3)]), (tiny_xl, FORMS)]
+)
+def test_the_rules_are_right_within_a_tenth(kind, forms):
+    """Of what is kept; where blocks are computed again, what they hold at once decides, which is a rougher rule."""
+    real = kind()
+    model, text = on_meta(real), real.encode_text("")
+    about = outline(model)
+    assert about is not None
+    for form, tolerance in forms:
+        known = dict(form)
+        stages = len(model.layout.stages) - 1 if known.pop("block", None) else None
+        expected = about.graph(64 * 64, **known, stages=stages)
+        assert expected == pytest.approx(counted(model, text, 64, **form), rel=tolerance), form
+
+
+# The choice
+
+UNET = Outline(
+    unet=2 * GIGABYTE,
+    companions=(GIGABYTE // 2, GIGABYTE // 4),
+    parts=((Unit(enters=1e3, kept=5e4, tuned=1e3, works=1e4, whole=True),) * 4,) * 6,
+    skips=1e3,
+    size=2,
+    width=128,
+    precise=4,
+    adapter=200_000,
+)
+ALL = Ability(rest=True, tiles=True)
+BOTH = (768, 768)
+ASKED = make_settings({"method": "dragdiffusion"}).resolve()
+
+
+def chosen(room, able=ALL, **more):
+    settings = make_settings({"method": "dragdiffusion", **more}).resolve()
+    return choose(UNET, able, room, BOTH, settings, masked=True)
+
+
+def test_where_there_is_room_or_nobody_knows_nothing_is_done():
+    assert chosen(PLENTY).means == chosen(None).means == NONE
+    assert chosen(PLENTY).note == ""
+
+
+def test_the_less_there_is_the_more_is_done():
+    steps = [chosen(room) for room in range(60 * GIGABYTE, 0, -GIGABYTE // 4)]
+    done = [choice.means for choice in steps]
+    count = [m.rest + (m.at_once is not None) * (5 - (m.at_once or 0)) + m.again + m.tiles for m in done]
+    assert count == sorted(count)
+    assert done[-1] == Means(True, 1, True, True)
+    for choice in steps:
+        fits = choice.needed <= choice.room
+        assert fits or choice.means == done[-1]
+    needs = [max(phases(UNET, BOTH, ASKED, True, means).values()) for means in dict.fromkeys(done)]
+    assert needs == sorted(needs, reverse=True)
+
+
+def test_what_a_backend_cannot_do_is_not_done():
+    means = chosen(GIGABYTE, Ability()).means
+    assert (means.rest, means.tiles, means.at_once, means.again) == (False, False, 1, True)
+    assert chosen(PLENTY, memory="lean").means == Means(True, 1, True, True)
+    assert chosen(GIGABYTE, memory="full").means == NONE
+    assert chosen(GIGABYTE, lora_steps=0).means.at_once is None
+
+
+def test_one_sentence_says_what_is_done_and_one_that_nothing_helps():
+    choice = chosen(12 * GIGABYTE)
+    assert choice.note.startswith("This edit needs about ")
+    assert " GB of memory, and 12.0 GB are free for it: text encoders and autoencoder wait in" in choice.note
+    assert "(memory='full', --memory full, does none of this)." in choice.note
+    assert "\n" not in choice.note
+    little = chosen(GIGABYTE)
+    with pytest.raises(sdk.NotEnoughMemoryError, match=r"even in the leanest way, and 1.0 GB are free .*memory='lean'"):
+        refuse(little, ASKED)
+    for insisting in ("lean", "full"):
+        refuse(chosen(GIGABYTE, memory=insisting), make_settings({"memory": insisting}).resolve())
+
+
+def test_what_is_free_is_known_on_linux_and_nowhere_a_reason_to_fail(monkeypatch, tmp_path):
+    free = memory.free_memory(torch.device("cpu"))
+    assert free is None or free > 2**20
+    assert memory.free_memory(torch.device("meta")) is None
+    monkeypatch.setattr(memory, "Path", lambda _path: tmp_path)  # neither /proc nor control groups
+    monkeypatch.setattr(memory.os, "sysconf", lambda _name: (_ for _ in ()).throw(ValueError), raising=False)
+    assert memory.free_memory(torch.device("cpu")) is None
+
+
+# Edits
+
+
+def edited(model, **more):
+    with pytest.MonkeyPatch.context() as patch:
+        room = more.pop("room", None)
+        if room is not None:
+            patch.setattr(type(model), "free_memory", lambda _model: room)
+        return sdk.Editor(model, noise(), "a red cat").drag(DRAG, **{**FAST, **more})
+
+
+@pytest.fixture(scope="module")
+def usual(model):
+    return edited(model)
+
+
+def test_an_edit_does_what_fits_and_says_so(model, usual):
+    before = state_of(model)
+    assert usual.notes == edited(model, room=PLENTY).notes == ()
+    about = outline(model)
+    needed = phases(about, (72, 96), usual.settings, False, NONE)
+    # Enough for all but the LoRA, and for that with its copies one by one.
+    room = int((max(needed.values()) - about.unet - sum(about.companions)) * 0.6)
+    result = edited(model, room=room, lora_lr=1e-5)
+    (note,) = result.notes
+    assert "the LoRA takes " in note
+    assert state_of(model) == before
+    close = np.abs(np.array(result.image, float) - np.array(edited(model, lora_lr=1e-5).image, float))
+    assert close.mean() < 0.5
+    with pytest.raises(sdk.NotEnoughMemoryError, match="leanest"):
+        edited(model, room=-about.unet)
+    assert state_of(model) == before
+
+
+def test_a_lean_edit_is_the_same_where_nothing_is_rounded(model, usual):
+    before = state_of(model)
+    lean = edited(model, memory="lean", lora_batch=1, room=0)
+    full = edited(model, memory="full", lora_batch=1, room=0)
+    assert np.array_equal(np.array(lean.image), np.array(full.image))
+    assert torch.equal(lean.latent_after, full.latent_after)
+    assert lean.notes == full.notes == ()
+    assert state_of(model) == before
+
+
+@pytest.mark.parametrize("phase", ["identity", "drag", "denoise"])
+def test_where_memory_runs_out_a_phase_is_done_once_more(model, usual, monkeypatch, phase):
+    before, predict, left = state_of(model), model.predict, [1]
+
+    def scarce(*inputs):
+        latent, graph = inputs[0], torch.is_grad_enabled()
+        running = {
+            "identity": graph and len(latent) > 1,
+            "drag": graph and latent.requires_grad,
+            "denoise": not graph and len(latent) == 2,
+        }
+        if running[phase] and left[0]:
+            left[0] -= 1
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return predict(*inputs)
+
+    monkeypatch.setattr(model, "predict", scarce)
+    result = edited(model)
+    (note,) = result.notes
+    assert note.startswith("Memory ran out, so what was left was done in the leanest way: ")
+    assert ("the LoRA takes 1 " in note) == (phase == "identity")
+    if phase != "identity":
+        assert np.array_equal(np.array(result.image), np.array(usual.image))
+    assert state_of(model) == before
+    for more, tries in (({}, 2), ({"memory": "full"}, 1)):
+        left[0] = tries
+        with pytest.raises(sdk.NotEnoughMemoryError, match="There is not enough memory for this edit"):
+            edited(model, seed=tries, **more)
+        assert left[0] == 0
+        assert state_of(model) == before
+
+
+def test_a_sweep_goes_on_with_half_as_many_side_by_side(model, usual, monkeypatch):
+    predict, seen, told = model.predict, [], []
+    values = [0.0, 0.5, 1.0, 1.5, 2.0]
+
+    def scarce(latent, *more):
+        seen.append(len(latent))
+        if len(latent) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return predict(latent, *more)
+
+    expected = usual.sweep(values)
+    monkeypatch.setattr(model, "predict", scarce)
+    found = usual.rendering.sweep(values, lambda done, total: told.append((done, total)))
+    assert seen[0] == 6
+    assert set(seen[1:]) == {2, 3}
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(np.array(one, float) - np.array(other, float)).max() <= 1
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_tiles_are_for_large_pictures_and_nearly_the_same(model):
+    before = state_of(model)
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 9, 9), size=(TILE + 64, 64), mode="bilinear") * 2 - 1
+    whole = model.encode_image(picture).mean
+    image = model.decode(whole)
+    with model.tiled():
+        assert torch.equal(
+            model.encode_image(picture[..., :TILE, :]).mean, model.encode_image(picture[..., :TILE, :]).mean
+        )
+        tiles, drawn = model.encode_image(picture).mean, model.decode(whole)
+    assert tiles.shape == whole.shape
+    assert not torch.equal(tiles, whole)
+    assert (tiles - whole).abs().mean() < 0.2 * whole.abs().mean()
+    assert (drawn - image).abs().mean() < 0.05
+    assert state_of(model) == before
