@@ -4,9 +4,9 @@
     python benchmarks/memory.py --device cuda                measured, random weights, float16 and bfloat16
     python benchmarks/memory.py --models sd15 --sizes 512 --json
 
-Full-size U-Nets, autoencoder and text encoders of Stable Diffusion 1.5 and SDXL. Computed: every tensor counts from when
-it is made until nothing refers to it any more (`sdk/evaluation/allocations.py`); measured: torch's own peak. GiB, all
-in: what lies on the card in that phase, weights and all. One unit of work of each phase.
+Full-size U-Nets, autoencoder and text encoders of Stable Diffusion 1.5 and SDXL. Computed: every tensor counts from
+when it is made until nothing refers to it any more (`sdk/evaluation/allocations.py`); measured: torch's own peak. GiB,
+all in: what lies on the card in that phase, weights and all. One unit of work of each phase.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -205,29 +206,34 @@ def on_meta() -> Iterator[None]:
         yield
 
 
-def computed(model: DiffusersModel, side: int, means: Means, columns: tuple[str, ...]) -> dict[str, float]:
-    """Bytes at most, by phase, counted."""
+def computed(model: DiffusersModel, side: int, means: Means, known: dict[tuple, int]) -> dict[str, float]:
+    """Bytes at most, by phase, counted. known: of what was counted before on this model at this size."""
     found = {}
     text, vae = about(model).companions
     there = about(model).unet + (0 if means.rest else text + vae)
     for phase, work in works(model, side, means).items():
-        if phase not in columns:
-            continue
+        # What does not touch a phase is not counted again for it; what rests lies elsewhere, and that is all.
+        key = (
+            phase,
+            means.at_once if phase == "identity" else None,
+            means.again and phase in ("identity", "drag", "drag, mask"),
+            means.tiles and phase in ("encode", "decode"),
+        )
+        if key not in known:
+            with on_meta(), allocations() as count, installed(model, replace(means, rest=False)):
+                work()
+            known[key] = count.peak
+            gc.collect()
         woken = vae if means.rest and phase in ("encode", "decode") else 0
-        with on_meta(), allocations() as count, installed(model, means):
-            work()
-        found[phase] = float(there + woken + count.peak)
-        gc.collect()
+        found[phase] = float(there + woken + known[key])
     return found
 
 
-def measured(model: DiffusersModel, side: int, means: Means, columns: tuple[str, ...]) -> dict[str, float]:
+def measured(model: DiffusersModel, side: int, means: Means, _known: dict[tuple, int]) -> dict[str, float]:
     """Bytes at most, by phase, as torch's allocator tells them."""
     found = {}
     with installed(model, means):
         for phase, work in works(model, side, means).items():
-            if phase not in columns:
-                continue
             try:
                 torch.cuda.reset_peak_memory_stats(model.device)
                 work()
@@ -281,11 +287,12 @@ def main() -> None:
                 print(f"| | {' | '.join(COLUMNS)} | all in | said before |\n|{'---|' * (len(COLUMNS) + 3)}")
             for side in arguments.sizes or SIZES[kind]:
                 settings = make_settings({"method": "dragdiffusion"}).resolve()
+                known: dict[tuple, int] = {}
                 for label in arguments.means:
                     means = leanest(Ability(rest=True, tiles=True), settings) if label == "all" else MEANS[label]
                     if device.type != "meta" and time.perf_counter() - begin > arguments.seconds:
                         continue
-                    values = count(model, side, means, COLUMNS)
+                    values = count(model, side, means, known)
                     most, said = max(values.values()), estimated(model, side, means)
                     facts_of_row = {"model": kind, "dtype": name, "size": side, "means": label}
                     rows.append({**facts_of_row, "bytes": values, "all": most, "said": said})

@@ -25,6 +25,7 @@ from .limits import sentence
 from .options import number
 from .originals import ORIGINAL_KEY, keep_original
 from .pictures import DECODING, jpeg_of, small
+from .room import Room
 from .strips import StripJob
 
 log = logging.getLogger("dragtext")
@@ -44,6 +45,7 @@ class Editing:
         self._lock = threading.Lock()
         self._history = History()
         self.experience = Experience()
+        self.room = Room()
 
     def estimate(self) -> Estimate:
         """For a new edit; it knows what earlier ones took."""
@@ -81,6 +83,7 @@ class Editing:
         self.configure_cache()
         strength = job.request.settings.resolve().strength
         with self.host.lend(job.request.prompt, strength) as model:
+            self.room.learn(model)
             key, editor = self._editor(job, model)
             try:
                 with editor.attached(model):

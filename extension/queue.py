@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ..sdk.errors import DragTextError, InterruptedEditError
+from ..sdk.model.means import Choice
 from ..sdk.render.rendering import check_point
 from ..sdk.request import Request
 from ..sdk.settings import Settings
@@ -200,6 +201,10 @@ class Jobs:
     def expect(self, picture: Picture, settings: Settings) -> Expected:
         """What an edit will probably take."""
         return self._editing.experience.expect(picture, settings)
+
+    def memory(self, picture: Picture, settings: Settings) -> Choice | None:
+        """What an edit needs of the memory there is, and what is done about it; None while that is not known."""
+        return self._editing.room.choice(picture, settings)
 
     def forget_editors(self) -> None:
         """Drop what is kept in memory for the next drag on the same picture."""

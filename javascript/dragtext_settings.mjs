@@ -52,6 +52,17 @@ export function matches(query, ...texts) {
     .every((word) => all.includes(word));
 }
 
+const gigabytes = (megabytes) => (megabytes / 1024).toFixed(1);
+
+/** What is done, or that nothing helps, where an edit needs more memory than there is; else nothing. */
+export function memoryText({ need_mb: need, room_mb: room, means = {}, fits }, say) {
+  if (!Number.isFinite(need) || !Number.isFinite(room) || need <= room) return "";
+  const done = Object.entries(means).map(([name, value]) => say(`means_${name}`, { value }));
+  const numbers = { need: gigabytes(need), room: gigabytes(room) };
+  if (!fits) return say("expected_too_much", numbers);
+  return say("expected_need", { ...numbers, means: done.join(", ") });
+}
+
 /** Put a text into a gradio text box as typing would. */
 function type(box, text) {
   box.value = text;
@@ -160,7 +171,9 @@ export class Form {
     if (Number.isFinite(told.seconds))
       parts.push(this.say("expected_time", { time: timeText(told.seconds, this.say) }));
     if (Number.isFinite(told.memory_mb))
-      parts.push(this.say("expected_memory", { memory: (told.memory_mb / 1024).toFixed(1) }));
+      parts.push(this.say("expected_memory", { memory: gigabytes(told.memory_mb) }));
+    const scarce = memoryText(told, this.say);
+    if (scarce) parts.push(scarce);
     place.textContent = parts.join(" · ");
   }
 

@@ -8,7 +8,7 @@ import { setQuick, wantsQuick } from "../javascript/dragtext_quick.mjs";
 import { shownJobs } from "../javascript/dragtext_results.mjs";
 import { outcomeText, phaseOf, progressOf, timeText } from "../javascript/dragtext_run.mjs";
 import { hasSlider, scaleOf, usual } from "../javascript/dragtext_scale.mjs";
-import { chosenSettings, matches, suited } from "../javascript/dragtext_settings.mjs";
+import { chosenSettings, matches, memoryText, suited } from "../javascript/dragtext_settings.mjs";
 import { nearest, stripPoints } from "../javascript/dragtext_strength.mjs";
 import { words } from "../javascript/dragtext_words.mjs";
 
@@ -172,4 +172,19 @@ test("quick results are on until somebody says no", () => {
   assert.ok(!wantsQuick(storage));
   setQuick(true, storage);
   assert.ok(wantsQuick(storage));
+});
+
+test("what an edit does for want of memory is said, in both languages, and nothing where there is enough", () => {
+  const told = { need_mb: 9318, room_mb: 6451, means: { rest: true, at_once: 2, again: true, tiles: true }, fits: true };
+  assert.equal(
+    memoryText(told, words("en")),
+    "needs about 9.1 GB of memory, 6.3 GB are free: text encoders and autoencoder wait outside, the LoRA takes 2 of its " +
+      "copies at a time, blocks are computed twice, encoded and decoded in tiles",
+  );
+  assert.match(memoryText(told, words("de")), /^braucht etwa 9\.1 GB Speicher, 6\.3 GB sind frei: Textencoder .* Kacheln/);
+  assert.match(memoryText({ ...told, fits: false }, words("en")), /is not enough$/);
+  assert.match(memoryText({ ...told, fits: false }, words("de")), /reicht nicht$/);
+  for (const enough of [{}, { ...told, room_mb: 9318 }, { ...told, room_mb: null }, { ...told, need_mb: null }]) {
+    assert.equal(memoryText(enough, words("en")), "");
+  }
 });

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class LdmModel(DiffusionModel):
             model, self.prediction_type, 8 * int(getattr(model, "image_size", 64))
         )
         self.fingerprint, self.name = fingerprint, name
+
+    def computing(self) -> AbstractContextManager[Any]:
+        return self._autocast()
 
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         if isinstance(timestep, Tensor):

@@ -69,6 +69,20 @@ class ForgeModel(DiffusionModel):
         self.native_resolution = native_resolution(engine, self.prediction_type)
         self.fingerprint, self.name = fingerprint, name
 
+    def free_memory(self) -> int | None:
+        free, others = super().free_memory(), 0
+        if free is None or self.device.type == "cpu":
+            return free
+        # The host moves its other networks off the card for whoever needs the room.
+        from backend import memory_management
+
+        for loaded in memory_management.current_loaded_models:
+            module = getattr(loaded.model, "model", None)
+            if isinstance(module, nn.Module) and module is not self._kmodel:
+                weights = [weight for weight in module.parameters() if weight.device.type == self.device.type]
+                others += sum(weight.numel() * weight.element_size() for weight in weights)
+        return free + others
+
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
         needed = GRAPH_FACTOR * float(self._kmodel.memory_required(list(latent.shape)))
         if needed > self._ready_for:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from ...sdk.drag.deform import drag_kind
 from ...sdk.errors import InputError
+from ...sdk.model.means import Choice
 from ...sdk.model.recommended import for_kind
 from ...sdk.request import make_drags
 from ...sdk.settings import make_settings, with_recommended
@@ -57,7 +58,11 @@ def add_expectation(routes: Routes) -> None:
 
     @routes.add("POST", "/expectation", "What an edit will probably take", {200: schema.answer(ANY, "Or null.")})
     async def expectation(request: Request) -> Response:
-        """From what earlier edits took; null where nothing is known."""
+        """From what earlier edits took, and from the model's size; null where nothing is known.
+
+        `need_mb` of `room_mb` that can be had, with what is done where it is too little (`means`); not `fits`: the edit
+        would be refused.
+        """
         fields = await json_body(request)
         if not isinstance(fields.get("picture"), str) or not isinstance(fields.get("settings"), dict):
             raise InputError("Give picture, the id of an uploaded one, and settings.")
@@ -67,13 +72,26 @@ def add_expectation(routes: Routes) -> None:
             suited = for_kind(jobs.host.recommended(), "other")
             settings, _ = with_recommended(make_settings(fields["settings"]), suited)
             expected = jobs.expect(picture, settings)
-            memory = expected.memory
             return {
                 "seconds": expected.seconds and round(expected.seconds, 1),
-                "memory_mb": memory and round(memory / 2**20),
+                "memory_mb": _megabytes(expected.memory),
+                **_memory(jobs.memory(picture, settings)),
             }
 
         return JSONResponse(await in_thread(found))
+
+
+def _megabytes(count: int | None) -> int | None:
+    return count and round(count / 2**20)
+
+
+def _memory(choice: Choice | None) -> dict[str, Any]:
+    """What an edit needs in all, of which memory, and what is done to need less: the names of `Means`."""
+    if choice is None:
+        return {"need_mb": None, "room_mb": None, "means": {}, "fits": True}
+    means = {name: value for name, value in vars(choice.means).items() if value}
+    fits = choice.room is None or choice.needed <= choice.room
+    return {"need_mb": _megabytes(choice.full), "room_mb": _megabytes(choice.room), "means": means, "fits": fits}
 
 
 def _kind(text: str) -> str:

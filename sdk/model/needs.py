@@ -129,14 +129,15 @@ def _outline(model: DiffusionModel) -> Outline:
     vae: Any = next((part for part in model.companions if hasattr(part, "decoder")), None)
     others = [part for part in model.companions if part is not vae]
     first = next(vae.parameters()) if vae is not None else None
+    size = torch.empty((), dtype=model.dtype, device="cpu").element_size()
     return Outline(
         unet=_bytes(unet),
         companions=(sum(map(_bytes, others)), 0 if vae is None else _bytes(vae)),
         parts=tuple(map(tuple, parts)),
         skips=skips,
-        size=model.dtype.itemsize,
+        size=size,
         width=_width(vae),
-        precise=model.dtype.itemsize if first is None else first.element_size(),
+        precise=size if first is None else first.element_size(),
         adapter=sum(layer.in_features + layer.out_features for layer in layers),
         beside=model.kept_beside(),
     )
