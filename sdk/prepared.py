@@ -120,7 +120,7 @@ class Prepared:
             found = self._keep(key, model.encode_image(frame.image_to_model(picture).to(model.device)))
         return found
 
-    def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings, traits: tuple) -> str:
+    def _identity_key(self, model: DiffusionModel, frame: Frame, settings: ResolvedSettings, traits: tuple = ()) -> str:
         training: tuple = ()
         if settings.lora_steps:
             training = (

@@ -267,6 +267,14 @@ def test_what_is_free_is_known_on_linux_and_nowhere_a_reason_to_fail(monkeypatch
     assert memory.free_memory(torch.device("cpu")) is None
 
 
+def test_what_shows_in_the_numbers_is_part_of_the_keys():
+    settings = make_settings({"lora_batch": 4}).resolve()
+    assert Means(rest=True, again=True).traits(BOTH, settings) == NONE.traits(BOTH, settings) == ()
+    assert Means(at_once=1).traits(BOTH, settings) != Means(at_once=2).traits(BOTH, settings) != ()
+    assert Means(at_once=4).traits(BOTH, settings) == Means(tiles=True).traits((TILE, TILE), settings) == ()
+    assert Means(tiles=True).traits(BOTH, settings) != ()
+
+
 # Edits
 
 
