@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .drag import LOOPS, check_model, most_steps
+from .drag import check_model, most_steps
 from .drag.deform import drag_kind
 from .drag.regions import choose_regions
 from .drag.start import warp_picture
@@ -230,7 +230,7 @@ class Editor:
         if resolved.method == "warp" and resolved.start == "none":
             raise InputError("The method warp is nothing but its start; leave start out or choose another method.")
         check_model(resolved.method, self.model)
-        if resolved.method in LOOPS:
+        if resolved.has_loop:
             self.model.layout.stage(resolved.feature_block)
         if asked.steps is not None and asked.steps > most_steps(resolved):
             log.warning(

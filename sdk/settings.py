@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import pydantic
 from pydantic import BaseModel, Field, ValidationError
 
-from .drag import METHODS, MethodName, defaults_of
+from .drag import LOOPS, METHODS, MethodName, defaults_of
 from .errors import InputError
 
 MOST_LEVELS = 500
@@ -169,6 +169,11 @@ class ResolvedSettings(Settings, frozen=True):
     shared_attention: bool
     lora_steps: int
     lora_lr: float
+
+    @property
+    def has_loop(self) -> bool:
+        """Whether the method optimises something; a start alone does not."""
+        return self.method in LOOPS
 
 
 # Read by loops alone: who sets one of these wants a loop.

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from ..drag import LOOPS
 from ..errors import NotEnoughMemoryError
 from ..settings import ResolvedSettings
 from .base import FINEST, TILE, DiffusionModel
@@ -136,7 +135,7 @@ def phases(
         # Weights, gradients and both moments, and a copy in the U-Net's precision.
         own = adapter * (12 + about.size)
         beside["identity"] = own + about.graph(cells, batch, tuned=True, again=means.again)
-    if settings.method in LOOPS:
+    if settings.has_loop:
         number = len(about.parts) - 2 - (FINEST - settings.feature_block)  # decoder stages up to the features
         stages = None if masked and settings.mask_weight > 0 else number
         beside["drag"] = about.graph(cells, stages=stages, again=means.again)
