@@ -56,11 +56,15 @@ COLUMNS = ("encode", "identity", "invert", "drag", "drag, mask", "denoise", "dec
 
 def make_networks(kind: str) -> list[Any]:
     """U-Net, autoencoder and text encoders, random, on the default device."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    # Their annotations know tuples of one stage only.
+    new_vae: Any = diffusers.AutoencoderKL
+    new_unet: Any = diffusers.UNet2DConditionModel
+
     first = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-    vae = AutoencoderKL(
+    vae = new_vae(
         sample_size=512,
         block_out_channels=(128, 256, 512, 512),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -69,14 +73,14 @@ def make_networks(kind: str) -> list[Any]:
         latent_channels=4,
     )
     if kind == "sd15":
-        unet = UNet2DConditionModel(
+        unet = new_unet(
             sample_size=64,
             cross_attention_dim=768,
             attention_head_dim=8,
             block_out_channels=(320, 640, 1280, 1280),
         )
         return [unet, vae, CLIPTextModel(first), None]
-    unet = UNet2DConditionModel(
+    unet = new_unet(
         sample_size=128,
         block_out_channels=(320, 640, 1280),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
