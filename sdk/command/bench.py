@@ -69,7 +69,7 @@ def bench(
     quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
-    """Do every item by every method and measure it; a run that is stopped goes on. `dragtext report` shows it."""
+    """Measure edits on scenes with known answers, DragBench, Drag100 or a folder of your own. Resumes after a stop."""
     from ..batch.grid import parse_axis, product
     from ..evaluation.bench import RECOMMENDED, choose_measures, make_arms, make_tasks
     from ..evaluation.readers import SCENES, read_items
@@ -130,7 +130,7 @@ def ablate(
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """One of the paper's experiments on scenes with known answers, as a run that `dragtext report` shows."""
+    """One of the paper's experiments on scenes with known answers. Resumes after a stop."""
     from ..evaluation.ablations import ABLATIONS
     from ..evaluation.bench import Measures, make_tasks
     from ..evaluation.readers import scenes
@@ -189,7 +189,7 @@ def batch(
     quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
-    """Do many edits, each with its own settings and those given here over them; what a picture needs is paid once."""
+    """Do many edits from a folder or a file of requests, on one device, several or a cluster. Resumes after a stop."""
     from ..batch.tasks import RequestSource, Task
     from ..evaluation.readers import SCENES, read_items
     from ..settings import given_settings, make_settings
