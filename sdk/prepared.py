@@ -40,9 +40,10 @@ class Prepared:
         """Changes with the picture, the prompt and the model."""
         return self._key("picture", model, self._digest, self._prompt)
 
-    def text(self, model: DiffusionModel, frame: Frame) -> Conditioning:
-        """The encoded prompt, for a picture of the frame's size."""
-        key = self._key("text", model, str(model.device), self._prompt, frame.padded)
+    def text(self, model: DiffusionModel, frame: Frame, traits: tuple = ()) -> Conditioning:
+        """The encoded prompt, for a picture of the frame's size. traits: see `Means.traits`."""
+        own = [trait for trait in traits if trait[0] == "text"]
+        key = self._key("text", model, str(model.device), self._prompt, frame.padded, *own)
         found = self._recall(key)
         return self._keep(key, model.encode_text(self._prompt, frame.padded)) if found is None else found
 
@@ -70,7 +71,7 @@ class Prepared:
         if stored is not None:
             weights = identity.from_tensors(model, stored, settings.lora_rank)
         if weights is None:
-            text, latents = self.text(model, frame), self.latents(model, frame, traits)
+            text, latents = self.text(model, frame, traits), self.latents(model, frame, traits)
             with closing(identity.fit(model, latents, text, settings, means.at_once)) as fitting:
                 for done, fitted in enumerate(fitting, start=1):
                     weights = fitted
@@ -101,7 +102,7 @@ class Prepared:
         key = self._key("inverted", str(model.device), times, identity_key, digest)
         inverted = self._recall(key)
         if inverted is None:
-            text, latents = self.text(model, frame), self._latents(model, frame, begun, digest, traits)
+            text, latents = self.text(model, frame, traits), self._latents(model, frame, begun, digest, traits)
             with closing(invert(model, times, latents.mean, text)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent

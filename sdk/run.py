@@ -171,7 +171,7 @@ class Phases:
             self._clock.begin("encode")
 
             def encode() -> Generator[Progress, None, None]:
-                self._text = prepared.text(model, frame)
+                self._text = prepared.text(model, frame, self._thrift.traits)
                 prepared.latents(model, frame, self._thrift.traits)
                 yield from ()
 

@@ -12,6 +12,7 @@ import torch
 from dragtext import sdk
 from dragtext.sdk.drag import LOOPS, loop_of
 from dragtext.sdk.evaluation.allocations import allocations
+from dragtext.sdk.model import load as loading
 from dragtext.sdk.model import memory
 from dragtext.sdk.model.base import Conditioning, DecoderStage, UNetLayout
 from dragtext.sdk.model.identity import fit
@@ -23,7 +24,7 @@ from dragtext.sdk.settings import make_settings
 
 from .helpers import noise
 from .problems import make_problem
-from .tiny import tiny_model, tiny_xl
+from .tiny import tiny_model, tiny_xl, write_diffusers_folder
 
 DRAG = [((20, 20), (60, 50))]
 FAST = {"steps": 2, "lora_steps": 2, "lora_rank": 2, "inference_steps": 4, "drag_levels": 1, "strength": 0.5}
@@ -138,6 +139,27 @@ def test_what_rests_is_on_the_device_for_its_calls_alone(model, monkeypatch):
     assert moves == [("vae", "card"), ("text", "card")]
     with model._awake(model.vae):
         assert len(moves) == 2
+
+
+def test_a_model_that_does_not_fit_whole_is_loaded_with_its_companions_beside(tmp_path, monkeypatch, caplog):
+    path, load, asked = write_diffusers_folder(tmp_path / "m"), loading.load_folder, []
+
+    def scarce(*given):
+        asked.append(given[-1]["rests"])
+        if not given[-1]["rests"]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return load(*given)
+
+    monkeypatch.setattr(loading, "load_folder", scarce)
+    model = loading.load_model(path, device="cpu")
+    assert asked == [False, True]
+    assert "wait in the machine's memory" in caplog.text
+    assert model._rests
+    with model.resting():
+        pass
+    assert model._rests
+    assert torch.equal(model.encode_text("a red cat").tokens, tiny_model().encode_text("a red cat").tokens)
+    assert model.fingerprint == tiny_model().fingerprint
 
 
 # What an edit needs, against a count on the meta device
@@ -269,7 +291,8 @@ def test_what_is_free_is_known_on_linux_and_nowhere_a_reason_to_fail(monkeypatch
 
 def test_what_shows_in_the_numbers_is_part_of_the_keys():
     settings = make_settings({"lora_batch": 4}).resolve()
-    assert Means(rest=True, again=True).traits(BOTH, settings) == NONE.traits(BOTH, settings) == ()
+    assert Means(again=True).traits(BOTH, settings) == NONE.traits(BOTH, settings) == ()
+    assert Means(rest=True).traits(BOTH, settings) != ()
     assert Means(at_once=1).traits(BOTH, settings) != Means(at_once=2).traits(BOTH, settings) != ()
     assert Means(at_once=4).traits(BOTH, settings) == Means(tiles=True).traits((TILE, TILE), settings) == ()
     assert Means(tiles=True).traits(BOTH, settings) != ()

@@ -89,6 +89,11 @@ class Conditioning:
         fixed = {name: value.expand(len(tokens), *value.shape[1:]) for name, value in self.fixed.items()}
         return replace(self, tokens=tokens, fixed=fixed)
 
+    def to(self, device: torch.device) -> Conditioning:
+        """The same on a device."""
+        fixed = {name: value.to(device) for name, value in self.fixed.items()}
+        return replace(self, tokens=self.tokens.to(device), fixed=fixed)
+
 
 @dataclass(frozen=True)
 class LatentDistribution:
@@ -158,7 +163,7 @@ class DiffusionModel(ABC):
         return 0
 
     def resting(self) -> AbstractContextManager[Any]:
-        """Within the block the companions are on the device only while they work; see `can_rest`."""
+        """Within the block the companions lie beside the device, and only the autoencoder comes to work; `can_rest`."""
         return nullcontext()
 
     def tiled(self) -> AbstractContextManager[Any]:

@@ -40,6 +40,7 @@ class DiffusersModel(DiffusionModel):
     The modules are taken over: moved to `device`, converted, frozen.
     alphas_cumprod: (1000,), as `scaled_linear_alphas` gives them.
     dtype: precision of the U-Net; the text encoders and the autoencoder always compute in float32.
+    rests: text encoders and autoencoder are beside the device, as in `resting`, from the beginning and for good.
     samples: of the weights of U-Net, autoencoder and text encoders before they were converted, for the fingerprint;
         None takes them from the modules as they are given.
     """
@@ -67,6 +68,7 @@ class DiffusersModel(DiffusionModel):
         samples: Sequence[Samples] | None = None,
         text_encoder_2: Any = None,
         tokenizer_2: Any = None,
+        rests: bool = False,
     ) -> None:
         _check_parts(unet, vae, text_encoder, text_encoder_2)
         if prediction_type not in get_args(PredictionType):
@@ -78,10 +80,11 @@ class DiffusersModel(DiffusionModel):
         self.unet = _place(unet, self.device, dtype)
         # Stable Diffusion's autoencoder leaves the range of float16 on some images and then decodes to black.
         # It runs twice per edit, so float32 costs next to nothing.
-        self.vae = _place(vae, self.device, torch.float32)
+        beside = torch.device("cpu") if rests else self.device
+        self.vae = _place(vae, beside, torch.float32)
         # Runs once per prompt; half precision would round it by as much as a step of the text optimiser.
-        self.text_encoder = _place(text_encoder, self.device, torch.float32)
-        self.text_encoder_2 = None if text_encoder_2 is None else _place(text_encoder_2, self.device, torch.float32)
+        self.text_encoder = _place(text_encoder, beside, torch.float32)
+        self.text_encoder_2 = None if text_encoder_2 is None else _place(text_encoder_2, beside, torch.float32)
         self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)
         self.prediction_type = prediction_type
@@ -93,7 +96,7 @@ class DiffusersModel(DiffusionModel):
         self.layout = UNetLayout(encoder, getattr(unet, "mid_block", None), stages)
         set_attention(unet, attention)
         self._convolutions = fast_convolutions(unet)
-        self._rests = False
+        self._rests = rests
         self.fingerprint = fingerprint_of(self, samples)
 
     def predict(self, latent: Tensor, timestep: int | Tensor, conditioning: Conditioning) -> Tensor:
@@ -128,9 +131,9 @@ class DiffusersModel(DiffusionModel):
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """The text encoders and the autoencoder are in the machine's memory, but for the calls that need them."""
+        """The text encoders and the autoencoder are in the machine's memory; the latter comes for its calls."""
         away = torch.device("cpu")
-        if self.device == away:
+        if self.device == away or self._rests:
             yield
             return
         try:
@@ -144,16 +147,16 @@ class DiffusersModel(DiffusionModel):
             self._rests = False
 
     @contextmanager
-    def _awake(self, *parts: nn.Module | None) -> Iterator[None]:
-        """Parts that rest are on the device within the block."""
-        called = [part for part in parts if part is not None] if self._rests else []
+    def _awake(self, part: nn.Module) -> Iterator[None]:
+        """A part that rests is on the device within the block."""
+        if not self._rests:
+            yield
+            return
         try:
-            for part in called:
-                part.to(self.device)
+            part.to(self.device)
             yield
         finally:
-            for part in called:
-                part.to("cpu")
+            part.to("cpu")
 
     @contextmanager
     def tiled(self) -> Iterator[None]:
@@ -173,12 +176,14 @@ class DiffusersModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        # Encoders that rest compute where they are: SDXL's are more than half as large as its U-Net, and work once.
+        return self._encoded(prompt, size or (self.native_resolution,) * 2).to(self.device)
+
+    def _encoded(self, prompt: str, size: tuple[int, int]) -> Conditioning:
         first = self.text_encoder, self.tokenizer
-        with self._awake(self.text_encoder, self.text_encoder_2):
-            if self.text_encoder_2 is None:
-                return encode_prompt(*first, prompt)
-            side = self.native_resolution
-            return encode_prompt_twice(first, (self.text_encoder_2, self.tokenizer_2), prompt, size or (side, side))
+        if self.text_encoder_2 is None:
+            return encode_prompt(*first, prompt)
+        return encode_prompt_twice(first, (self.text_encoder_2, self.tokenizer_2), prompt, size)
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> LatentDistribution:

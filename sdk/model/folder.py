@@ -78,6 +78,7 @@ def _assemble(
     from .diffusers import DiffusersModel, scaled_linear_alphas
 
     device = options["device"]
+    beside = torch.device("cpu") if options["rests"] else device
     usual = LATENT_SCALE if second_weights is None else XL_LATENT_SCALE
     vae_config, text_config, schedule = configs["vae"], configs["text"], configs["schedule"]
     with torch.device("meta"):
@@ -85,19 +86,19 @@ def _assemble(
         text = CLIPTextModel(CLIPTextConfig.from_dict(text_config.get("text_config") or text_config))
     samples = [fill(unet, {key: key for key in unet.state_dict()}, unet_weights, options["dtype"], device)]
     if vae is None:
-        autoencoder, values = load_autoencoder_folder(path / "vae", path.name, vae_config, device)
+        autoencoder, values = load_autoencoder_folder(path / "vae", path.name, vae_config, beside)
     else:
-        autoencoder, values = load_autoencoder(vae, vae_config.get("scaling_factor") or usual, device)
+        autoencoder, values = load_autoencoder(vae, vae_config.get("scaling_factor") or usual, beside)
     samples.append(values)
     # transformers 5 writes the names without the leading `text_model.` that older ones have.
     names = matched(text.state_dict(), text_weights.shapes, clip_names)
-    samples.append(fill(text, names, text_weights, torch.float32, device))
+    samples.append(fill(text, names, text_weights, torch.float32, beside))
     second = tokenizer = None
     if second_weights is not None:
         with torch.device("meta"):
             second = CLIPTextModelWithProjection(CLIPTextConfig.from_dict(configs["second"]))
         names = matched(second.state_dict(), second_weights.shapes, second_clip_names)
-        samples.append(fill(second, names, second_weights, torch.float32, device))
+        samples.append(fill(second, names, second_weights, torch.float32, beside))
         tokenizer = CLIPTokenizer.from_pretrained(str(path / "tokenizer_2"), local_files_only=True)
     return DiffusersModel(
         unet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -13,12 +14,15 @@ from .base import Attention, PredictionType
 from .exclusive import plain_torch
 from .folder import load_folder
 from .hub import NAME, cache_folder, cached_model, is_cache_entry, model_name, snapshot
+from .memory import release
 from .recommended import Recommended, read_recommended
 from .single_file import load_file
 from .weights import PICKLE_SUFFIXES
 
 if TYPE_CHECKING:
     from .diffusers import DiffusersModel
+
+log = logging.getLogger("dragtext")
 
 EMBEDDED = Path(__file__).parent / "embedded"
 DTYPES = {
@@ -68,11 +72,22 @@ def load_model(
         raise InputError(msg)
     path, name = _find(EMBEDDED if source is None else source, "model")
     separate = None if vae is None else _find(vae, "vae")[0]
-    options = {"device": device, "dtype": dtype, "attention": attention}
+    options = {"device": device, "dtype": dtype, "attention": attention, "rests": False}
     load = load_folder if path.is_dir() else load_file
     try:
         with plain_torch(device):
-            model = load(path, name, prediction_type, separate, options)
+            try:
+                model = load(path, name, prediction_type, separate, options)
+            except torch.cuda.OutOfMemoryError:
+                model = None
+            if model is None:  # now that what was loaded is gone: SDXL's text encoders are as large as half its U-Net
+                release(device)
+                log.warning(
+                    "%s does not fit on %s, so its text encoders and autoencoder wait in the machine's memory.",
+                    name,
+                    device,
+                )
+                model = load(path, name, prediction_type, separate, {**options, "rests": True})
             model.recommended = read_recommended(path)
             return model
     except DragTextError:

@@ -23,9 +23,9 @@ GIGABYTE = 2**30
 
 @dataclass(frozen=True)
 class Means:
-    """What is done so that less memory is needed; the first and the third change nothing in the result.
+    """What is done so that less memory is needed; the first two change the result by rounding, the third not at all.
 
-    rest: text encoders and autoencoder wait in the machine's memory while they have nothing to do. at_once: how many
+    rest: text encoders and autoencoder lie in the machine's memory; the text is encoded there. at_once: how many
     copies of a step of the LoRA go through the U-Net side by side (the same but for rounding); None is all of them.
     again: the U-Net's blocks are computed again in the backward pass instead of being kept. tiles: the picture is
     encoded and decoded in tiles of 512 px (a little different from one that is not).
@@ -41,6 +41,8 @@ class Means:
         found: list[tuple] = []
         if self.tiles and max(size) > TILE:
             found.append(("tiles", TILE))
+        if self.rest:
+            found.append(("text", "beside"))
         if self.at_once is not None and self.at_once < settings.lora_batch and settings.lora_steps:
             found.append(("at once", self.at_once))
         return tuple(found)
@@ -49,7 +51,7 @@ class Means:
         """In a sentence, behind a colon."""
         said = []
         if self.rest:
-            said.append("text encoders and autoencoder wait in the machine's memory while they have nothing to do")
+            said.append("text encoders and autoencoder wait in the machine's memory")
         if self.at_once is not None:
             said.append(f"the LoRA takes {self.at_once} of its noised copies at a time")
         if self.again:
@@ -115,20 +117,18 @@ def phases(
     pixels = size[0] * size[1]
     cells = pixels // 64
     text, vae = about.companions
-    # What wakes up for a phase stays for it alone.
     there = about.unet + about.beside + (0 if means.rest else text + vae)
-    woken = {"text": text, "vae": vae} if means.rest else {"text": 0, "vae": 0}
+    woken = vae if means.rest else 0  # for its phases alone; text encoders compute where they rest
     at_once = min(pixels, TILE**2) if means.tiles else pixels
     coded = about.precise * about.width * at_once
     adapter = about.adapter * settings.lora_rank if settings.lora_steps else 0
     if items is None:
         items = 2 if settings.shared_attention else 1
     beside: dict[str, float] = {
-        "text": woken["text"],
-        "encode": woken["vae"] + ENCODING * coded,
+        "encode": ENCODING * coded,
         "invert": about.forward(cells),
         "denoise": about.forward(cells, items),
-        "decode": woken["vae"] + DECODING * coded,
+        "decode": DECODING * coded,
     }
     if settings.lora_steps:
         batch = min(means.at_once or settings.lora_batch, settings.lora_batch)
@@ -140,7 +140,10 @@ def phases(
         stages = None if masked and settings.mask_weight > 0 else number
         beside["drag"] = about.graph(cells, stages=stages, again=means.again)
     there += 4 * adapter
-    return {phase: round(there + BESIDES * count) for phase, count in beside.items()}
+    return {
+        phase: round(there + woken * (phase in ("encode", "decode")) + BESIDES * count)
+        for phase, count in beside.items()
+    }
 
 
 def choose(

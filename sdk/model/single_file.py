@@ -59,6 +59,7 @@ def _assemble(
     from .diffusers import DiffusersModel, scaled_linear_alphas
 
     device = options["device"]
+    beside = torch.device("cpu") if options["rests"] else device
     with torch.device("meta"):
         unet = UNet2DConditionModel(**found.unet)
         text = CLIPTextModel(CLIPTextConfig(**found.text))
@@ -68,14 +69,14 @@ def _assemble(
     if vae is None:
         with torch.device("meta"):
             autoencoder = AutoencoderKL(**found.vae)
-        samples.append(fill(autoencoder, vae_names(autoencoder.state_dict()), found.weights, torch.float32, device))
+        samples.append(fill(autoencoder, vae_names(autoencoder.state_dict()), found.weights, torch.float32, beside))
     else:
-        autoencoder, values = load_autoencoder(vae, sidecar["scale_factor"], device)
+        autoencoder, values = load_autoencoder(vae, sidecar["scale_factor"], beside)
         samples.append(values)
-    samples.append(fill(text, text_names(text.state_dict()), found.weights, torch.float32, device))
+    samples.append(fill(text, text_names(text.state_dict()), found.weights, torch.float32, beside))
     if second is not None:
         second_names = second_open_clip_names if found.second_open_clip else second_clip_names
-        samples.append(fill(second, second_names(second.state_dict()), found.weights, torch.float32, device))
+        samples.append(fill(second, second_names(second.state_dict()), found.weights, torch.float32, beside))
     prediction_type = prediction_type or _stated_prediction(weights, sidecar)
     if prediction_type is None:
         prediction_type = _probe_prediction(unet) if found.family == "2.x" else "epsilon"
