@@ -120,7 +120,7 @@ class DiffusersModel(DiffusionModel):
         return self.device.type not in ("cpu", "mps")  # where the machine's memory is another one
 
     def kept_beside(self) -> int:
-        return convolutions_kept(self.unet)
+        return super().kept_beside() + convolutions_kept(self.unet)
 
     def computing(self) -> AbstractContextManager[Any]:
         return self._convolutions

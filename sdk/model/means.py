@@ -15,8 +15,7 @@ from .base import FINEST, TILE, DiffusionModel
 from .needs import DECODING, ENCODING, Outline, outline
 from .recompute import recomputed
 
-# On an H200 what lay on the card beside the weights was up to a fifth more than is counted: workspaces and rounding.
-BESIDES = 1.2
+BESIDES = 1.05  # what the allocator rounds up
 SHARE = 0.95  # of the free memory that an edit counts on
 GIGABYTE = 2**30
 
