@@ -177,7 +177,8 @@ class DiffusersModel(DiffusionModel):
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
         # Encoders that rest compute where they are: SDXL's are more than half as large as its U-Net, and work once.
-        return self._encoded(prompt, size or (self.native_resolution,) * 2).to(self.device)
+        side = self.native_resolution
+        return self._encoded(prompt, size or (side, side)).to(self.device)
 
     def _encoded(self, prompt: str, size: tuple[int, int]) -> Conditioning:
         first = self.text_encoder, self.tokenizer

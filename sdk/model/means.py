@@ -97,7 +97,7 @@ class Choice:
 
 
 def gigabytes(count: float) -> str:
-    return f"{count / GIGABYTE:.1f} GB"
+    return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE else f"{count / 2**20:.0f} MB"
 
 
 def phases(
