@@ -45,6 +45,14 @@ def test_no_trace_is_left(host, ending, monkeypatch):
     assert host.log.tasks[-1][0] == "finished"
 
 
+def test_a_lean_edit_is_the_same_picture(host):
+    """Blocks are computed again in the host's own U-Net, also where it adds in place."""
+    with unchanged(host.whole):
+        usual, lean = (run(host, asked(steps=4, lora_batch=1, memory=memory)) for memory in ("full", "lean"))
+    assert (usual.state, lean.state) == ("done", "done"), lean.error
+    assert usual.image.tobytes() == lean.image.tobytes()
+
+
 def test_a_reload_of_the_page_ends_what_runs_and_what_waits(host, monkeypatch):
     # The host asks for it long before it tells its scripts: first its server waits for every open request.
     server = SimpleNamespace(should_exit=False)
