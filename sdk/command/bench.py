@@ -1,4 +1,4 @@
-"""`dragtext bench`: how good edits are, on scenes and benchmarks. `dragtext batch`: many edits of one's own."""
+"""`dragtext bench` and `dragtext ablate`: how good edits are. `dragtext batch`: many edits of one's own."""
 
 from __future__ import annotations
 
@@ -94,12 +94,8 @@ def bench(
         list(make_tasks(items, arms, _numbers(seeds))),
         folder,
         {
-            "title": f"{Path(what).name}, {len(items)} items",
-            "command": shlex.join(["dragtext", *sys.argv[1:]]),
-            "versions": versions(),
+            **_facts(f"{Path(what).name}, {len(items)} items", len(items), _numbers(seeds)),
             "arms": {arm.name: arm.told() for arm in arms},
-            "seeds": _numbers(seeds),
-            "items": len(items),
             "metrics": judge.told(),
         },
         {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
@@ -146,14 +142,10 @@ def ablate(
         list(make_tasks(items, chosen.arms, _numbers(seeds))),
         folder,
         {
-            "title": f"{experiment}, {limit} items of each kind",
+            **_facts(f"{experiment}, {limit} items of each kind", len(items), _numbers(seeds)),
             "question": chosen.question,
             "expected": chosen.expected,
-            "command": shlex.join(["dragtext", *sys.argv[1:]]),
-            "versions": versions(),
             "arms": {arm.name: arm.told() for arm in chosen.arms},
-            "seeds": _numbers(seeds),
-            "items": len(items),
             "metrics": judge.told(),
         },
         {"source": model, "dtype": dtype},
@@ -211,12 +203,8 @@ def batch(
         tasks,
         folder,
         {
-            "title": f"{Path(what).name}, {len(tasks)} edits",
-            "command": shlex.join(["dragtext", *sys.argv[1:]]),
-            "versions": versions(),
+            **_facts(f"{Path(what).name}, {len(tasks)} edits", len(tasks), sorted({task.seed for task in tasks})),
             "arms": {"edit": given},
-            "seeds": sorted({task.seed for task in tasks}),
-            "items": len(tasks),
             "metrics": {},
         },
         {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
@@ -233,6 +221,12 @@ def batch(
         raise InputError(
             f"{outcome['failed']} edits failed, and rows.jsonl in {folder} says why; the same command tries again."
         )
+
+
+def _facts(title: str, items: int, seeds: list[int]) -> dict[str, Any]:
+    """What every run's manifest says."""
+    command = shlex.join(["dragtext", *sys.argv[1:]])
+    return {"title": title, "command": command, "versions": versions(), "items": items, "seeds": seeds}
 
 
 def _measured(row: dict[str, Any]) -> str:

@@ -51,8 +51,11 @@ def run_tasks(
     from ..batch.tasks import grouped
     from ..batch.worker import Plan
 
-    if ray is not None and devices is not None:
-        raise InputError("Give --devices or --ray, not both.")
+    places = [name.strip() for name in (devices or "").split(",") if name.strip()]
+    if sum((ray is not None, devices is not None, device is not None)) > 1:
+        raise InputError("Give one of --device, --devices and --ray.")
+    if devices is not None and not places:
+        raise InputError("--devices names none; write it like --devices cuda:0,cuda:1.")
     if ray is None and workers is not None:
         raise InputError("--workers counts those of a Ray cluster; give --ray, too, or --devices.")
     groups = grouped(tasks)
@@ -77,7 +80,7 @@ def run_tasks(
 
             on_ray(plan, groups, Cluster(ray, workers), on_row, stop)
         elif devices is not None:
-            processes(plan, groups, [name.strip() for name in devices.split(",") if name.strip()], on_row, stop)
+            processes(plan, groups, places, on_row, stop)
         else:
             serial(plan, groups, device, on_row, stop)
         rows = {key: row for key, row in run.rows().items() if key in keys}
