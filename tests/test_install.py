@@ -21,10 +21,10 @@ PINNED = {
     "gitpython", "psutil", "setuptools", "torch", "torchvision", "xformers", "diffusers", "huggingface-hub", "anyio",
     "h11", "markupsafe", "scipy", "joblib", "peft",
 }  # fmt: skip
-# What both hosts have without an extension's help.
+# What both hosts have without an extension's help; torch brings filelock.
 PRESENT = {
     "torch", "numpy", "PIL", "cv2", "safetensors", "pydantic", "fastapi", "starlette", "gradio", "modules", "backend",
-    "modules_forge", "dragtext",
+    "modules_forge", "dragtext", "filelock",
 }  # fmt: skip
 
 

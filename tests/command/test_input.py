@@ -109,7 +109,7 @@ OTHER_VALUES = {
     "shared_attention_stages": 3, "shared_attention_start": 1, "lora_steps": 0, "lora_lr": 0.125, "lora_rank": 8,
     "lora_batch": 2, "seed": 9, "resolution": 128, "crop": "auto", "displacement": 2.5, "expected_loss": 0.75,
     "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6, "composite": False,
-    "start": "cells", "seam": 6.5, "start_noise": 0.25, "repaint": "revealed",
+    "start": "cells", "memory": "lean", "seam": 6.5, "start_noise": 0.25, "repaint": "revealed",
 }  # fmt: skip
 
 
