@@ -33,6 +33,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._rows: dict[Key, dict[str, Any]] = {}
+        self._read = 0  # bytes of the rows' file that are in `_rows`
 
     @classmethod
     def begin(cls, path: Path, manifest: Mapping[str, Any]) -> RunFolder:
@@ -43,7 +45,7 @@ class RunFolder:
         """
         folder = cls(path)
         check_writable(make_folder(path) / ROWS)
-        with folder._lock("manifest").acquire(timeout=_WAIT):
+        with folder._alone("manifest"):
             if (path / MANIFEST).exists():
                 known = folder.manifest()
                 _check_arms(path, known["arms"], manifest["arms"])
@@ -60,7 +62,7 @@ class RunFolder:
 
         Raises InputError where what is there was done by another model.
         """
-        with self._lock("manifest").acquire(timeout=_WAIT):
+        with self._alone("manifest"):
             known = self.manifest()
             was = known.get("model")
             if was and was["fingerprint"] != model["fingerprint"]:
@@ -82,22 +84,24 @@ class RunFolder:
         return found
 
     def rows(self) -> dict[Key, dict[str, Any]]:
-        """What has ended, in the order in which it first did."""
-        found: dict[Key, dict[str, Any]] = {}
+        """What has ended, in the order in which it first did. Only what has come since the last call is read."""
         try:
-            lines = (self.path / ROWS).read_text(encoding="utf-8").splitlines()
+            with (self.path / ROWS).open("rb") as file:
+                file.seek(self._read)
+                text = file.read()
         except FileNotFoundError:
-            return found
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{self.path / ROWS} cannot be read ({reason}).") from None
-        for line in lines:
+            return {}
+        except OSError as error:
+            raise InputError(f"{self.path / ROWS} cannot be read ({error.strerror}).") from None
+        whole = text[: text.rfind(b"\n") + 1]  # somebody may be writing the rest
+        self._read += len(whole)
+        for line in whole.splitlines():
             try:
                 row = json.loads(line)
-                found[row["item"], row["arm"], row["seed"]] = row
+                self._rows[row["item"], row["arm"], row["seed"]] = row
             except (ValueError, KeyError, TypeError):
                 continue
-        return found
+        return dict(self._rows)
 
     def done(self) -> frozenset[Key]:
         """What need not be done again; a failure may have been one of the moment, and is tried again."""
@@ -105,7 +109,7 @@ class RunFolder:
 
     def add(self, row: Mapping[str, Any]) -> None:
         line = (json.dumps(row) + "\n").encode()
-        with self._lock("rows").acquire(timeout=_WAIT):
+        with self._alone("rows"):
             try:
                 with (self.path / ROWS).open("ab+") as file:
                     if file.tell():
@@ -141,6 +145,19 @@ class RunFolder:
     def _write(self, manifest: Mapping[str, Any]) -> None:
         text = json.dumps(manifest, indent=1)
         write_atomically(self.path / MANIFEST, lambda file: file.write_text(text, encoding="utf-8"))
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """While this process writes a file, no other does."""
+        lock = self._lock(name)
+        try:
+            lock.acquire(timeout=_WAIT)
+        except Timeout:
+            raise InputError(f"Another process has kept {self.path} to itself for a minute; end it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _lock(self, name: str) -> FileLock:
         return FileLock(make_folder(self.path / CLAIMS) / f"{name}.lock")

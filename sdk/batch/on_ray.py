@@ -67,7 +67,7 @@ def _run(
     idle = [new_actor(plan) for _ in range(min(count, len(pending)))]
     tries: dict[str, int] = {}
     at_work: dict[Any, tuple[Any, Group]] = {}
-    known = folder.rows()
+    known, told = folder.rows(), False
     while pending or at_work:
         while pending and idle and not should_stop():
             actor, group = idle.pop(), pending.pop(0)
@@ -75,7 +75,8 @@ def _run(
         if not at_work:
             return
         ready, _ = ray.wait(list(at_work), timeout=_LOOK)
-        if should_stop():
+        if should_stop() and not told:
+            told = True
             for actor, _ in at_work.values():
                 actor.stop.remote()
         for reference in ready:

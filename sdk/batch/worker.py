@@ -18,11 +18,10 @@ from ..model.base import DiffusionModel
 from ..model.load import load_model
 from ..model.memory import memory_errors
 from ..picture.files import save_image, write_picture
-from ..picture.reading import load_image
 from ..result import EditResult
 from ..settings import Settings
 from .folder import RunFolder
-from .tasks import Group, Opened, Task
+from .tasks import Group, Opened, Source, Task
 
 log = logging.getLogger("dragtext")
 
@@ -92,9 +91,10 @@ class Worker:
         row: Row = {"item": task.item, "group": task.group, "category": task.category, "arm": task.arm}
         row |= {"seed": task.seed, "error": "", "picture": ""}
         try:
-            opened = task.source.open()
+            opened = bench.open(task.source)
             row |= {"prompt": opened.prompt, "drags": [[list(d.source), list(d.target)] for d in opened.drags]}
-            row |= self._keep(task, opened, bench.drag(task, opened))
+            result = bench.drag(task, opened)
+            row |= self._keep(task, opened, result, bench.picture)
         except DragTextError as error:
             row["error"] = str(error)
         except Exception as error:  # one edit of thousands must not end the run; its row says what happened
@@ -102,9 +102,8 @@ class Worker:
             row["error"] = one_line(f"{type(error).__name__}: {error}")
         return row
 
-    def _keep(self, task: Task, opened: Opened, result: EditResult) -> Row:
+    def _keep(self, task: Task, opened: Opened, result: EditResult, original: np.ndarray) -> Row:
         """Write the pictures; the rest of the row."""
-        original = load_image(opened.image).rgb
         for name, picture in (("original.png", original), ("truth.png", opened.truth)):
             path = self.folder.beside(task.item, name)
             if picture is not None and not path.exists():
@@ -125,21 +124,35 @@ class Worker:
 
 
 class _Bench:
-    """A picture that lies open, and the edit that was made last: several tasks may keep several points of its way."""
+    """What lies open: a group's picture, what was opened last, and the edit that was made last, since several tasks may
+    keep several points of its way.
+    """
 
     def __init__(self, model: DiffusionModel) -> None:
         self._model = model
         self._editor: Editor | None = None
-        self._last: tuple[str, Settings, EditResult] | None = None
+        self._opened: tuple[Source, Opened] | None = None
+        self._last: tuple[Source, Settings, EditResult] | None = None
+
+    def open(self, source: Source) -> Opened:
+        if self._opened is None or self._opened[0] != source:
+            self._opened = source, source.open()
+        return self._opened[1]
 
     def drag(self, task: Task, opened: Opened) -> EditResult:
-        if self._last is not None and self._last[:2] == (task.item, task.asked):
+        if self._last is not None and self._last[:2] == (task.source, task.asked):
             return self._last[2]
         if self._editor is None:
             self._editor = Editor(self._model, opened.image, opened.prompt)
         result = self._editor.drag(opened.drags, mask=opened.mask, region=opened.region, settings=task.asked)
-        self._last = task.item, task.asked, result
+        self._last = task.source, task.asked, result
         return result
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(H, W, 3) uint8, of the edit that was made last."""
+        assert self._editor is not None  # it has made one
+        return self._editor.picture
 
 
 def undone(folder: RunFolder, groups: Sequence[Group]) -> tuple[Group, ...]:

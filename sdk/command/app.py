@@ -54,7 +54,7 @@ COMMANDS = {
         "One of the paper's experiments on scenes with known answers. Resumes after a stop.",
     ),
     "batch": Home(
-        "dragtext.sdk.command.bench",
+        "dragtext.sdk.command.batch",
         "batch",
         "Do many edits from a folder or a file of requests, on one device, several or a cluster. Resumes after a stop.",
     ),

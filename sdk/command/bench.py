@@ -1,9 +1,8 @@
-"""`dragtext bench` and `dragtext ablate`: how good edits are. `dragtext batch`: many edits of one's own."""
+"""`dragtext bench` and `dragtext ablate`: how good edits are."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -21,8 +20,18 @@ from .arguments import (
     VaeOption,
     setting_options,
 )
-from .information import versions
-from .running import DevicesOption, RayOption, RunOption, ThreadsOption, WorkersOption
+from .running import (
+    DevicesOption,
+    RayOption,
+    RunOption,
+    ThreadsOption,
+    Where,
+    WorkersOption,
+    facts,
+    listed,
+    run_tasks,
+    tell,
+)
 
 
 @setting_options
@@ -73,7 +82,6 @@ def bench(
     from ..batch.grid import parse_axis, product
     from ..evaluation.bench import RECOMMENDED, choose_measures, make_arms, make_tasks
     from ..evaluation.readers import SCENES, read_items
-    from .running import run_tasks, tell
 
     given = {name: value for name, value in settings.items() if value is not None}
     text, given_seed = given.pop("text", None), given.pop("seed", None)
@@ -84,27 +92,23 @@ def bench(
         raise InputError("Give --seeds instead of --seed.")
     varied = product([parse_axis(axis) for axis in vary or ()])
     own_scenes = what == SCENES and model is None
-    chosen = _listed(methods or named or RECOMMENDED)
+    chosen = listed(methods or named or RECOMMENDED)
     arms = make_arms(chosen, text, given, varied, own_scenes if suited is None else suited)
-    judge = choose_measures(None if metrics is None else _listed(metrics), features, lpips_weights, clip)
-    found = read_items(what, () if category is None else _listed(category))
+    judge = choose_measures(None if metrics is None else listed(metrics), features, lpips_weights, clip)
+    found = read_items(what, () if category is None else listed(category))
     items = list(islice(found, 20 if limit is None and what == SCENES else limit))
     folder = Path(output_dir or f"bench-{Path(what).name}")
     outcome = run_tasks(
         list(make_tasks(items, arms, _numbers(seeds))),
         folder,
         {
-            **_facts(f"{Path(what).name}, {len(items)} items", len(items), _numbers(seeds)),
+            **facts(f"{Path(what).name}, {len(items)} items", len(items), _numbers(seeds)),
             "arms": {arm.name: arm.told() for arm in arms},
             "metrics": judge.told(),
         },
         {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
         judge=judge,
-        device=device,
-        devices=devices,
-        ray=ray,
-        workers=workers,
-        threads=threads,
+        where=Where(device, devices, ray, workers, threads),
         quiet=quiet,
         line=_measured,
     )
@@ -130,7 +134,6 @@ def ablate(
     from ..evaluation.ablations import ABLATIONS
     from ..evaluation.bench import Measures, make_tasks
     from ..evaluation.readers import scenes
-    from .running import run_tasks, tell
 
     if experiment not in ABLATIONS:
         raise InputError(f"There is no experiment {experiment}; there are {', '.join(ABLATIONS)}.")
@@ -142,7 +145,7 @@ def ablate(
         list(make_tasks(items, chosen.arms, _numbers(seeds))),
         folder,
         {
-            **_facts(f"{experiment}, {limit} items of each kind", len(items), _numbers(seeds)),
+            **facts(f"{experiment}, {limit} items of each kind", len(items), _numbers(seeds)),
             "question": chosen.question,
             "expected": chosen.expected,
             "arms": {arm.name: arm.told() for arm in chosen.arms},
@@ -150,83 +153,11 @@ def ablate(
         },
         {"source": model, "dtype": dtype},
         judge=judge,
-        device=device,
-        devices=devices,
-        ray=ray,
-        workers=workers,
-        threads=threads,
+        where=Where(device, devices, ray, workers, threads),
         quiet=quiet,
         line=_measured,
     )
     tell(outcome, json_, f"; see it with: dragtext report {shlex.quote(str(folder))}")
-
-
-@setting_options
-def batch(
-    what: Annotated[
-        str, typer.Argument(help="a folder of samples (NAME.json beside NAME.png, DragBench, ...) or a .jsonl file")
-    ],
-    limit: Annotated[Optional[int], typer.Option(min=1, help="items [all]")] = None,
-    model: ModelOption = None,
-    vae: VaeOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    attention: AttentionOption = "sdpa",
-    output_dir: RunOption = None,
-    devices: DevicesOption = None,
-    ray: RayOption = None,
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
-    quiet: QuietOption = False,
-    **settings: Any,
-) -> None:
-    """Do many edits from a folder or a file of requests, on one device, several or a cluster. Resumes after a stop."""
-    from ..batch.tasks import RequestSource, Task
-    from ..evaluation.readers import SCENES, read_items
-    from ..settings import given_settings, make_settings
-    from .running import run_tasks, tell
-
-    if what == SCENES:
-        raise InputError("The scenes are there to be measured; use `dragtext bench scenes`.")
-    given = {name: value for name, value in settings.items() if value is not None}
-    tasks = []
-    for item in islice(read_items(what), limit):
-        assert isinstance(item.source, RequestSource)  # what all readers but that of scenes give
-        asked = make_settings(given, item.source.request.settings)
-        values = given_settings(asked)
-        tasks.append(
-            Task(item.name, item.group, "edit", values.pop("seed", asked.seed), item.source, values, item.category)
-        )
-    folder = Path(output_dir or f"{Path(what).stem}-dragged")
-    outcome = run_tasks(
-        tasks,
-        folder,
-        {
-            **_facts(f"{Path(what).name}, {len(tasks)} edits", len(tasks), sorted({task.seed for task in tasks})),
-            "arms": {"edit": given},
-            "metrics": {},
-        },
-        {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
-        device=device,
-        devices=devices,
-        ray=ray,
-        workers=workers,
-        threads=threads,
-        quiet=quiet,
-        line=lambda row: f"{row['distance_left']:.1f} px left",
-    )
-    tell(outcome, json_)
-    if outcome["failed"]:
-        raise InputError(
-            f"{outcome['failed']} edits failed, and rows.jsonl in {folder} says why; the same command tries again."
-        )
-
-
-def _facts(title: str, items: int, seeds: list[int]) -> dict[str, Any]:
-    """What every run's manifest says."""
-    command = shlex.join(["dragtext", *sys.argv[1:]])
-    return {"title": title, "command": command, "versions": versions(), "items": items, "seeds": seeds}
 
 
 def _measured(row: dict[str, Any]) -> str:
@@ -236,13 +167,9 @@ def _measured(row: dict[str, Any]) -> str:
     return "" if name is None else f"{name} {known[name]:.3g}"
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _numbers(text: str) -> list[int]:
     try:
-        found = [int(part) for part in _listed(text)]
+        found = [int(part) for part in listed(text)]
     except ValueError:
         raise InputError(f"--seeds {text} is not of the form 0,1,2.") from None
     if not found or min(found) < 0:

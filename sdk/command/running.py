@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -10,6 +13,7 @@ import typer
 
 from ..errors import InputError
 from .console import put, put_json, say
+from .information import versions
 from .stopping import interruptible
 
 if TYPE_CHECKING:
@@ -27,18 +31,49 @@ ThreadsOption = Annotated[Optional[int], typer.Option(min=1, help="of torch in e
 RunOption = Annotated[Optional[str], typer.Option("--output-dir", "-o", help="the run's folder; goes on with one")]
 
 
+@dataclass(frozen=True)
+class Where:
+    """Who does a run, as the options say: at the most one of device, devices (separated by commas) and ray."""
+
+    device: str | None = None
+    devices: str | None = None
+    ray: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+
+    @property
+    def places(self) -> list[str]:
+        return listed(self.devices or "")
+
+    def check(self) -> None:
+        """Raises InputError."""
+        if sum(way is not None for way in (self.ray, self.devices, self.device)) > 1:
+            raise InputError("Give one of --device, --devices and --ray.")
+        if self.devices is not None and not self.places:
+            raise InputError("--devices names none; write it like --devices cuda:0,cuda:1.")
+        if self.ray is None and self.workers is not None:
+            raise InputError("--workers counts those of a Ray cluster; give --ray, too, or --devices.")
+
+
+def facts(title: str, items: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """What every run's manifest says."""
+    command = shlex.join(["dragtext", *sys.argv[1:]])
+    return {"title": title, "command": command, "versions": versions(), "items": items, "seeds": list(seeds)}
+
+
+def listed(text: str) -> list[str]:
+    """What stands between the commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def run_tasks(
     tasks: Sequence[Task],
     folder: Path,
     manifest: Mapping[str, Any],
     model: Mapping[str, Any],
     *,
+    where: Where,
     judge: Judge | None = None,
-    device: str | None = None,
-    devices: str | None = None,
-    ray: str | None = None,
-    workers: int | None = None,
-    threads: int | None = None,
     quiet: bool = False,
     line: Callable[[Row], str] = lambda row: "",
 ) -> dict[str, Any]:
@@ -51,16 +86,10 @@ def run_tasks(
     from ..batch.tasks import grouped
     from ..batch.worker import Plan
 
-    places = [name.strip() for name in (devices or "").split(",") if name.strip()]
-    if sum((ray is not None, devices is not None, device is not None)) > 1:
-        raise InputError("Give one of --device, --devices and --ray.")
-    if devices is not None and not places:
-        raise InputError("--devices names none; write it like --devices cuda:0,cuda:1.")
-    if ray is None and workers is not None:
-        raise InputError("--workers counts those of a Ray cluster; give --ray, too, or --devices.")
+    where.check()
     groups = grouped(tasks)
     run = RunFolder.begin(folder, manifest)
-    plan = Plan(folder, model, judge, threads)
+    plan = Plan(folder, model, judge, where.threads)
     total = sum(len(group.tasks) for group in groups)
     keys = {task.key for task in tasks}
     told = [len(run.done() & keys)]
@@ -75,14 +104,14 @@ def run_tasks(
             say(f"[{told[0]}/{total}] {row['item']}  {row['arm']}  {rest}".rstrip())
 
     with interruptible("edits in hand are finished, and the same command goes on from there") as stop:
-        if ray is not None:
+        if where.ray is not None:
             from ..batch.on_ray import Cluster, on_ray
 
-            on_ray(plan, groups, Cluster(ray, workers), on_row, stop)
-        elif devices is not None:
-            processes(plan, groups, places, on_row, stop)
+            on_ray(plan, groups, Cluster(where.ray, where.workers), on_row, stop)
+        elif where.places:
+            processes(plan, groups, where.places, on_row, stop)
         else:
-            serial(plan, groups, device, on_row, stop)
+            serial(plan, groups, where.device, on_row, stop)
         rows = {key: row for key, row in run.rows().items() if key in keys}
         failed = sum(bool(row["error"]) for row in rows.values())
         left = total - len(rows)

@@ -13,7 +13,7 @@ from ..editor import Editor
 from ..errors import InputError
 from ..model.base import DiffusionModel
 from ..settings import given_settings, make_settings
-from .metrics import METRICS, Case, Tools, available, measure_edit, reversed_drags
+from .metrics import METRICS, Case, Tools, available, measure_edit, metric_of, reversed_drags
 from .readers import UNNAMED, Item
 from .suited import loop_settings
 from .tasks import HARD
@@ -127,10 +127,8 @@ def choose_measures(wanted: Sequence[str] | None, features: str, lpips: str | No
     else:
         chosen = list(wanted)
         for name in chosen:
-            if can.get(name, ""):
-                raise InputError(f"{name} cannot be measured: {can[name]}")
-            if name not in METRICS:
-                raise InputError(f"There is no measure {name}; there are {', '.join(METRICS)}.")
+            if reason := can[metric_of(name).name]:
+                raise InputError(f"{name} cannot be measured: {reason}")
     return Measures(tuple(chosen), features, lpips, clip)
 
 

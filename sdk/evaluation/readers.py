@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..batch.tasks import Opened, RequestSource, Source, file_name
 from ..errors import InputError
-from ..picture.requests import parse_request, read_request
+from ..picture.requests import located, parse_request, read_request
 from ..request import make_drags
 from .tasks import HARD, KINDS, drag_task
 
@@ -161,19 +161,6 @@ def _line(path: Path, number: int, line: str) -> Item:
     request, _ = parse_request(json.dumps(fields).encode(), Path(where))
     if not request.drags:
         raise InputError(f"{where} has no drags.")
-    picture = path.parent / Path(image).expanduser()
-    request = replace(
-        request,
-        mask=_from(path, request.mask),
-        region=None if request.region is None else tuple(_from(path, one) or "" for one in _several(request.region)),
-    )
+    picture, request = path.parent / Path(image).expanduser(), located(request, path)
     named = file_name(name or f"{Path(image).stem}-{number:04d}")
     return Item(named, f"{image} {request.prompt}".strip(), RequestSource(picture, request), category)
-
-
-def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
-
-
-def _from(path: Path, mask: str | None) -> str | None:
-    return mask if mask is None or mask.startswith("data:") else str(path.parent / mask)

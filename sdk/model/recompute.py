@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .base import DiffusionModel
+from .taps import own_forwards
 
 # What is computed again as one, by name: diffusers', and the original code's and Forge's.
 RESIDUAL = ("ResnetBlock2D", "ResBlock")
@@ -30,14 +31,14 @@ def units(network: nn.Module) -> list[nn.Module]:
 def recomputed(model: DiffusionModel) -> Iterator[None]:
     """Within the block the U-Net's blocks are computed again in a backward pass instead of being kept.
 
-    The backward pass must come while the hooks inside the blocks (the identity LoRA) are still there. As with
-    `remember`, the instances get a `forward` of their own for the duration.
+    The backward pass must come while the hooks inside the blocks (the identity LoRA) are still there. The
+    instances get a `forward` of their own for the duration.
     """
 
     def surroundings() -> tuple[AbstractContextManager, AbstractContextManager]:
         return nullcontext(), model.computing()
 
-    def again(forward: Any) -> Any:
+    def again(_block: nn.Module, forward: Any) -> Any:
         def call(first: Tensor, *args: Any, **kwargs: Any) -> Any:
             if not torch.is_grad_enabled():
                 return forward(first, *args, **kwargs)
@@ -54,15 +55,5 @@ def recomputed(model: DiffusionModel) -> Iterator[None]:
 
         return call
 
-    blocks = units(model.unet)
-    before = {block: block.__dict__.get("forward") for block in blocks}
-    try:
-        for block in blocks:
-            block.forward = again(block.forward)
+    with own_forwards(units(model.unet), again):
         yield
-    finally:
-        for block, forward in before.items():
-            if forward is None:
-                block.__dict__.pop("forward", None)
-            else:
-                block.forward = forward

@@ -5,7 +5,7 @@ The model's parameters, buffers and hooks are after each block exactly what they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -120,10 +120,17 @@ def remember(modules: Sequence[nn.Module], outputs: dict[nn.Module, Any]) -> Ite
 
         return call
 
+    with own_forwards(modules, once):
+        yield
+
+
+@contextmanager
+def own_forwards(modules: Sequence[nn.Module], make: Callable[[nn.Module, Any], Any]) -> Iterator[None]:
+    """Within the block each of the instances has the `forward` that `make` gives for it and the one that it had."""
     before = {module: module.__dict__.get("forward") for module in modules}
     try:
         for module in modules:
-            module.forward = once(module, module.forward)
+            module.forward = make(module, module.forward)
         yield
     finally:
         for module, forward in before.items():

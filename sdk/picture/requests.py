@@ -39,6 +39,11 @@ def read_request(path: str | Path) -> Request:
     """
     path, number = _split(str(path))
     request, _ = parse_request(_read(path), path, number)
+    return located(request, path)
+
+
+def located(request: Request, path: Path) -> Request:
+    """A request from the file `path` with its masks as data URIs, or as paths that can be opened from here."""
     regions = (request.region,) if isinstance(request.region, str) else request.region
     return replace(
         request,

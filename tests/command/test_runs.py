@@ -86,7 +86,7 @@ def test_batch_does_what_a_file_asks_and_says_what_failed(tmp_path, model_folder
     [
         (("bench", "nowhere"), "neither `scenes`, nor a folder of samples"),
         (("bench", "scenes", "--methods", "magic"), "magic"),
-        (("bench", "scenes", "--metrics", "beauty"), "no measure beauty"),
+        (("bench", "scenes", "--metrics", "beauty"), "There is no measure 'beauty'"),
         (("bench", "scenes", "--seeds", "one"), "--seeds one is not of the form 0,1,2"),
         (("bench", "scenes", "--seed", 3), "Give --seeds instead of --seed"),
         (("bench", "scenes", "--methods", "warp,warp"), "named twice"),

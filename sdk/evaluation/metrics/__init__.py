@@ -6,7 +6,7 @@ compares with another.
 """
 
 from .case import Case, reversed_drags
-from .registry import METRICS, Metric, available, measure_edit
+from .registry import METRICS, Metric, available, measure_edit, metric_of
 from .tools import Tools
 
-__all__ = ["METRICS", "Case", "Metric", "Tools", "available", "measure_edit", "reversed_drags"]
+__all__ = ["METRICS", "Case", "Metric", "Tools", "available", "measure_edit", "metric_of", "reversed_drags"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...batch.folder import FORMAT, MANIFEST, ROWS
 from ...batch.tasks import file_name
 from ...errors import InputError
 from ...request import Drag, make_drags
 from .numbers import opening
 
-FORMAT = 1
 DIRECTIONS = ("lower", "higher", "one")
 
 
@@ -132,7 +132,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except (OSError, ValueError) as error:
@@ -157,7 +157,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _rows(folder: Path) -> tuple[list[Row], list[str]]:
-    path = folder / "rows.jsonl"
+    path = folder / ROWS
     try:
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     except (OSError, ValueError):
