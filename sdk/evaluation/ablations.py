@@ -33,7 +33,8 @@ def _varied(name: str, values: Sequence[float], methods: Sequence[str], text: bo
 
 def _points(arm: Arm, points: Sequence[float]) -> tuple[Arm, ...]:
     """The same edit, seen at several points of its way."""
-    return tuple(replace(arm, name=f"{arm.name},at={point:g}", at=point) for point in points)
+    method, text, _ = arm.name.partition("+text")  # which stays the end: so the two ways with the text are a pair
+    return tuple(replace(arm, name=f"{method},at={point:g}{text}", at=point) for point in points)
 
 
 _WITHOUT, _WITH = make_arms(("dragdiffusion",), None, {}, (), suited=True)

@@ -12,7 +12,8 @@ from dragtext.sdk.settings import make_settings
 from PIL import Image
 
 from ..tiny import tiny_model
-from .ldm_host import DiffusionEngine, LatentDiffusion, forge_engine, install_a1111, install_forge
+from .forge_host import forge_engine, install_forge
+from .ldm_host import DiffusionEngine, LatentDiffusion, install_a1111
 
 PROMPT = "a cat the red dog"
 

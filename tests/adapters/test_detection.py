@@ -10,7 +10,8 @@ from dragtext.extension.hosts.a1111 import A1111
 from dragtext.extension.hosts.detect import UnsupportedHostError, detect
 from dragtext.extension.hosts.forge import Forge
 
-from .ldm_host import install, install_a1111, install_forge, install_webui
+from .forge_host import install_forge
+from .ldm_host import install, install_a1111, install_webui
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
+from dragtext.sdk.command.bench import ablate
+from dragtext.sdk.evaluation.ablations import ABLATIONS
+from dragtext.sdk.evaluation.metrics import METRICS
 from PIL import Image
 
 from ..helpers import noise
@@ -45,6 +50,35 @@ def test_bench_measures_scenes_by_every_method_and_adds_another(tmp_path, model_
     )
     assert (code, error) == (0, "")
     assert [row["arm"] for row in rows(out)[4:]] == ["gooddrag,lr=0.1", "gooddrag,lr=0.2"] * 2
+
+
+def test_experiments_ask_something_and_their_pairs_are_known_by_name():
+    for name, experiment in ABLATIONS.items():
+        names = {arm.name for arm in experiment.arms}
+        assert len(names) == len(experiment.arms) > 3, name
+        assert experiment.question.endswith("?")
+        assert experiment.expected
+        for arm in experiment.arms:
+            assert arm.name.endswith("+text") == arm.settings["text"], arm.name
+        assert set(experiment.metrics) <= set(METRICS)
+        assert name in str(inspect.signature(ablate))
+    assert {a.name.removesuffix("+text") for a in ABLATIONS["text"].arms} == {"dragdiffusion", "gooddrag"}
+
+
+def test_an_experiment_is_a_run_that_says_what_was_expected(tmp_path, model_folder, run, monkeypatch):
+    arms = ABLATIONS["extrapolation"].arms[:2]
+    fast = {"steps": 1, "lora_steps": 0, "inference_steps": 2, **arms[0].settings}
+    short = tuple(replace(arm, settings=fast, suited=False) for arm in arms)
+    changed = replace(ABLATIONS["extrapolation"], arms=short, metrics=("remains", "drag-back-mse"))
+    monkeypatch.setattr("dragtext.sdk.evaluation.ablations.ABLATIONS", {"extrapolation": changed})
+    asked = ("ablate", "extrapolation", "--model", model_folder, "--limit", 1, "-o", tmp_path / "run", "-q")
+    code, _, error = run(*asked)
+    assert (code, error) == (0, "")
+    assert [row["arm"] for row in rows(tmp_path / "run")] == ["dragdiffusion,at=1", "dragdiffusion,at=0"]
+    assert all(set(row["metrics"]) == {"remains", "drag-back-mse"} for row in rows(tmp_path / "run"))
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["expected"] == changed.expected
+    assert manifest["arms"]["dragdiffusion,at=0"]["at"] == 0
 
 
 def test_batch_does_what_a_file_asks_and_says_what_failed(tmp_path, model_folder, run):
@@ -94,6 +128,7 @@ def test_batch_does_what_a_file_asks_and_says_what_failed(tmp_path, model_folder
         (("bench", "scenes", "--devices", ","), "--devices names none"),
         (("bench", "scenes", "--workers", 2), "--workers counts those of a Ray cluster"),
         (("bench", "scenes", "--category", "jump", "--limit", 1), "category jump"),
+        (("ablate", "nothing"), "There is no experiment nothing"),
         (("batch", "scenes"), "use `dragtext bench scenes`"),
         (("batch", "."), "There are no samples in"),
     ],

@@ -9,6 +9,7 @@ from dragtext.sdk.batch.executors import processes, serial
 from dragtext.sdk.batch.folder import RunFolder
 from dragtext.sdk.batch.tasks import RequestSource, grouped
 from dragtext.sdk.batch.worker import Plan, undone
+from dragtext.sdk.editor import Editor
 from dragtext.sdk.errors import InputError, ModelError
 
 from .conftest import Deadly, results
@@ -87,6 +88,18 @@ def test_what_others_have_in_hand_is_left_to_them(plan, groups):
         assert ours
         serial(made, groups, "cpu", told.append, never)
     assert sorted({row["item"] for row in told}) == ["a", "c", "d"]
+
+
+def test_points_of_one_edits_way_are_kept_from_one_drag(plan, tasks, monkeypatch):
+    made, told, drags = plan("run"), [], []
+    drag = Editor.drag
+    monkeypatch.setattr(Editor, "drag", lambda self, *a, **b: drags.append(a) or drag(self, *a, **b))
+    task = tasks[-1]
+    points = [replace(task, arm=f"plain,at={at}", at=at) for at in (1.0, 0.0)]
+    serial(made, grouped([task, *points]), "cpu", told.append, never)
+    assert len(drags) == 1
+    end, whole, begin = ((made.folder / row["picture"]).read_bytes() for row in told)
+    assert end == whole != begin
 
 
 def test_two_processes_of_which_one_is_killed_do_everything_once(plan, tasks, by_one, tmp_path):

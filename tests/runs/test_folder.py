@@ -42,6 +42,22 @@ def test_a_line_that_a_crash_cut_short_costs_only_itself(tmp_path, manifest):
     assert [key[0] for key in folder.rows()] == ["a", "c"]
 
 
+def test_what_others_add_is_seen(tmp_path, manifest):
+    one, other = (RunFolder.begin(tmp_path / "run", manifest) for _ in range(2))
+    one.add(row("a"))
+    assert [key[0] for key in other.rows()] == ["a"]
+    one.add(row("b"))
+    other.add(row("c"))
+    assert [key[0] for key in one.rows()] == [key[0] for key in other.rows()] == ["a", "b", "c"]
+
+
+def test_who_waits_too_long_for_another_is_told(tmp_path, manifest, monkeypatch):
+    monkeypatch.setattr("dragtext.sdk.batch.folder._WAIT", 0.05)
+    one, other = (RunFolder.begin(tmp_path / "run", manifest) for _ in range(2))
+    with one._alone("rows"), pytest.raises(InputError, match="to itself for a minute"):
+        other.add(row("a"))
+
+
 def test_a_group_is_one_holders(tmp_path, manifest):
     one, other = (RunFolder.begin(tmp_path / "run", manifest) for _ in range(2))
     with one.claim("a") as first, other.claim("a") as second, other.claim("b") as third:
