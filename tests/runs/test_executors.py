@@ -113,6 +113,14 @@ def test_two_processes_of_which_one_is_killed_do_everything_once(plan, tasks, by
     assert len(told) == 6
 
 
+def test_a_worker_that_died_alone_is_replaced(plan, tasks, tmp_path):
+    made, told = plan("run"), []
+    deadly = replace(tasks[-1], source=Deadly(tasks[-1].source, tmp_path / "died"))
+    processes(made, grouped([deadly]), ["cpu"], told.append, never)
+    assert (tmp_path / "died").exists()
+    assert [row["item"] for row in told] == ["d"]
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_run_with_its_sentence(plan, groups, tmp_path):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")

@@ -51,6 +51,17 @@ def test_what_others_add_is_seen(tmp_path, manifest):
     assert [key[0] for key in one.rows()] == [key[0] for key in other.rows()] == ["a", "b", "c"]
 
 
+def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path, manifest):
+    folder = RunFolder.begin(tmp_path / "run", manifest)
+    line = json.dumps(row("a")) + "\n"
+    with (tmp_path / "run" / "rows.jsonl").open("a") as file:
+        file.write(line[:20])
+        file.flush()
+        assert not folder.rows()
+        file.write(line[20:])
+    assert [key[0] for key in folder.rows()] == ["a"]
+
+
 def test_who_waits_too_long_for_another_is_told(tmp_path, manifest, monkeypatch):
     monkeypatch.setattr("dragtext.sdk.batch.folder._WAIT", 0.05)
     one, other = (RunFolder.begin(tmp_path / "run", manifest) for _ in range(2))
