@@ -10,6 +10,7 @@ import pytest
 import torch
 from dragtext import sdk
 from dragtext.extension.queue import Jobs
+from dragtext.sdk.model import cache
 
 from .helpers import noise
 from .lender import Lender
@@ -21,8 +22,10 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache, or finds it as a host in an earlier test has set it up."""
     monkeypatch.setenv("DRAGTEXT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_folder", None)
+    monkeypatch.setattr(cache, "_limit_mb", None)
 
 
 @pytest.fixture(scope="session")
