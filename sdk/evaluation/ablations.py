@@ -53,7 +53,12 @@ ABLATIONS: Mapping[str, Experiment] = MappingProxyType(
             "How strongly must the text be held to its meaning?",
             "The paper's 0.1 is no optimum: anything from 0 to 1 gives the same to within the noise, 10 is as good as "
             "no text optimisation.",
-            (_WITHOUT, *_varied("text_weight", (0, 0.01, 0.1, 1, 10), ("dragdiffusion",))),
+            (
+                _WITHOUT,
+                *_varied("text_weight", (0, 0.01, 0.1, 1, 10), ("dragdiffusion",)),
+                *make_arms(("gooddrag",), False, {}, (), suited=True),
+                *_varied("text_weight", (0, 0.1, 10), ("gooddrag",)),
+            ),
         ),
         "text-rate": Experiment(
             "How fast may the text move?",
