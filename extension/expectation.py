@@ -89,7 +89,7 @@ class Experience:
 
 
 def _kind(settings: ResolvedSettings) -> tuple[Any, ...]:
-    return settings.method, settings.text, settings.start != "none"
+    return settings.method, settings.text, settings.start != "none", settings.guided
 
 
 def _levels(settings: ResolvedSettings) -> float:
@@ -119,7 +119,7 @@ def _knows(taken: Taken, picture: Picture, settings: ResolvedSettings, phase: st
     if phase == "invert":
         if settings.start == "warp":
             return False  # another start is another picture
-        names += ["strength", "inference_steps"]
+        names += ["strength", "inference_steps", "guidance", "guidance_schedule", "negative_prompt"]
     return all(getattr(before, name) == getattr(settings, name) for name in names)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..sdk.errors import InputError
 from ..sdk.request import Request
 from ..sdk.result import EditResult
-from ..sdk.settings import Settings, as_dict
+from ..sdk.settings import Settings, as_dict, make_settings
 from .limits import MAX_INFOTEXT, check_count, check_prompt
 from .options import parse_settings
 from .points import line_of, parse_points
@@ -20,6 +20,7 @@ from .report import version
 
 OLDER_KEY = "DragText request"  # version 0.1 put the request as JSON here
 MARK = "DragText method"
+NEGATIVE = "Negative prompt:"  # the hosts' own, before the last line
 # A key and its value, quoted where it holds commas or colons: the hosts' own form.
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 
@@ -39,7 +40,8 @@ def write_infotext(result: EditResult, edit: str, v: tuple[float, float] = (1.0,
     """What the hosts write into the `parameters` of a picture. edit: id of the job; v: the point that is shown."""
     pairs = infotext_pairs(result, edit, v)
     line = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in pairs.items())
-    return f"{result.request.prompt}\n{line}".strip()
+    negative = result.settings.negative_prompt
+    return "\n".join([result.request.prompt, *([f"{NEGATIVE} {negative}"] if negative else []), line]).strip()
 
 
 def infotext_pairs(result: EditResult, edit: str, v: tuple[float, float] = (1.0, 1.0)) -> dict[str, str | int]:
@@ -48,7 +50,7 @@ def infotext_pairs(result: EditResult, edit: str, v: tuple[float, float] = (1.0,
     pairs: dict[str, str | int] = {
         "Steps": result.settings.inference_steps,
         "Sampler": "DDIM",
-        "CFG scale": 1,
+        "CFG scale": f"{result.settings.guidance:g}",
         "Seed": result.settings.seed,
         "Size": f"{width}x{height}",
         "Model": result.model,
@@ -76,9 +78,12 @@ def read_infotext(text: str) -> Reading:
     pairs = {name: _unquoted(value) for name, value in PAIR.findall(lines[numbers[-1]])}
     if OLDER_KEY in pairs:
         return _older(text)
-    prompt = "\n".join(line for line in lines[: numbers[-1]] if not line.startswith("Negative prompt:"))
+    prompt, negative = _prompts(lines[: numbers[-1]])
     check_prompt(prompt)
+    check_prompt(negative)
     settings = parse_settings(f"{pairs.get('DragText settings', '')}, method={pairs.get(MARK, '')}")
+    if negative:
+        settings = make_settings({"negative_prompt": negative}, settings)
     parts = pairs.get("DragText drags", "").split(";")
     check_count(len(parts))
     drags = parse_points("\n".join(parts))
@@ -118,8 +123,16 @@ def _older(text: str) -> Reading:
 def _chosen(settings: Settings) -> str:
     """The settings that differ from the defaults."""
     standard = as_dict(Settings())
-    chosen = {name: value for name, value in as_dict(settings).items() if name != "method" and value != standard[name]}
+    elsewhere = ("method", "negative_prompt")
+    values = as_dict(settings).items()
+    chosen = {name: value for name, value in values if name not in elsewhere and value != standard[name]}
     return ", ".join(f"{name}={value}" for name, value in chosen.items())
+
+
+def _prompts(lines: list[str]) -> tuple[str, str]:
+    """The prompt, and the negative one that follows it."""
+    begins = next((number for number, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
+    return "\n".join(lines[:begins]), "\n".join(lines[begins:])[len(NEGATIVE) :].strip()
 
 
 def _quoted(value: str) -> str:

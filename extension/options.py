@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ OPTIONS = (
     ),
     Option("cache_limit_mb", 2048, "DragText: largest size of the cache on disk, in MB", "", 0, 65536),
 )
+_PART = re.compile(r'(?:"[^"]*"|[^,])+')
 BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -68,13 +70,17 @@ def number(host: Host, name: str) -> float:
 
 
 def parse_settings(text: str) -> Settings:
-    """`name=value, name=value` as settings; everything else stays at its default. Raises InputError."""
+    """`name=value, name=value` as settings; everything else stays at its default. Raises InputError.
+
+    A value with commas of its own stands in double quotes.
+    """
     values: dict[str, Any] = {}
-    for part in text.replace("\n", ",").split(","):
+    for part in _PART.findall(text.replace("\n", ",")):
         if not part.strip():
             continue
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise InputError(f"'{part.strip()}' is not of the form name=value, for example steps=120.")
-        values[name] = value
+        quoted = len(value) > 1 and value[0] == value[-1] == '"'
+        values[name] = value[1:-1] if quoted else value
     return make_settings(values)

@@ -60,6 +60,19 @@ export const GERMAN = {
   mask_weight: ["Gewicht der Maske", "Gewicht des Glieds, das hält, was außerhalb der Maske liegt"],
   strength: ["Wie tief es sich ändern darf", "wie weit das Bild invertiert wird, als Anteil der Schritte"],
   inference_steps: ["Zeichenschritte", "DDIM-Schritte eines ganzen Bildes"],
+  guidance: [
+    "Führung",
+    "Maß der klassifikatorfreien Führung beim Invertieren, Ziehen und Zeichnen; 1 ist keine, wie veröffentlicht",
+  ],
+  guidance_schedule: [
+    "Verlauf der Führung",
+    "dieselbe Führung bei jedem Rauschen, oder von keiner am sauberen Bild an steigend (SDE-Drag)",
+  ],
+  feature_guidance: [
+    "Führung der Merkmale",
+    "Maß der Führung der Merkmale, die gezogen werden (die von DragDiffusion für erzeugte Bilder); 1 ist keine",
+  ],
+  negative_prompt: ["Negativer Prompt", "wovon die Führung wegführt; wird nie optimiert"],
   feature_block: ["Merkmalsstufe", "Stufe des Decoders, deren Merkmale gezogen werden, von grob nach fein; die letzte ist 4"],
   supervision_radius: ["Radius des Zugs", "halbe Breite des gezogenen Fensters, in Bildpunkten des Merkmalsgitters"],
   tracking_radius: [

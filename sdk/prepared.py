@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .model import cache, identity
 from .model.base import Conditioning, DiffusionModel, LatentDistribution
+from .model.guidance import Guidance
 from .model.means import NONE, Means
 from .model.schedule import TimeGrid, invert
 from .picture.frame import Frame
@@ -46,6 +47,19 @@ class Prepared:
         key = self._key("text", model, str(model.device), self._prompt, frame.padded, *own)
         found = self._recall(key)
         return self._keep(key, model.encode_text(self._prompt, frame.padded)) if found is None else found
+
+    def guidance(
+        self, model: DiffusionModel, frame: Frame, times: TimeGrid, settings: ResolvedSettings, traits: tuple = ()
+    ) -> Guidance | None:
+        """None where the settings ask for none. times: of the edit; traits: see `Means.traits`."""
+        if not settings.guided:
+            return None
+        own = [trait for trait in traits if trait[0] == "text"]
+        key = self._key("negative", model, str(model.device), settings.negative_prompt, frame.padded, *own)
+        against = self._recall(key)
+        if against is None:
+            against = self._keep(key, model.encode_negative(settings.negative_prompt, frame.padded))
+        return Guidance.of(settings, times.start, against)
 
     def latents(self, model: DiffusionModel, frame: Frame, traits: tuple = ()) -> LatentDistribution:
         """What the autoencoder makes of the part of the picture in `frame`. traits: see `Means.traits`."""
@@ -99,11 +113,15 @@ class Prepared:
         identity_key = self._identity_key(model, frame, settings, traits)
         # Hashing a picture takes longer than anything else here that is done again for every edit.
         begun, digest = (self._picture, self._digest) if picture is None else (picture, _digest(picture))
-        key = self._key("inverted", str(model.device), times, identity_key, digest)
+        guidance = self.guidance(model, frame, times, settings, traits)
+        away: tuple = ()
+        if guidance is not None and guidance.scale != 1:
+            away = guidance.scale, guidance.top, settings.negative_prompt
+        key = self._key("inverted", str(model.device), times, identity_key, digest, *away)
         inverted = self._recall(key)
         if inverted is None:
             text, latents = self.text(model, frame, traits), self._latents(model, frame, begun, digest, traits)
-            with closing(invert(model, times, latents.mean, text)) as levels:
+            with closing(invert(model, times, latents.mean, text, guidance)) as levels:
                 for done, latent in enumerate(levels, start=1):
                     inverted = latent
                     yield Progress("invert", done, len(times.timesteps))

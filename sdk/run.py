@@ -26,6 +26,7 @@ from .drag.start import Start, warp_picture
 from .errors import InputError, InterruptedEditError
 from .model.base import Conditioning, DiffusionModel
 from .model.exclusive import Turn, exclusive, plain_torch
+from .model.guidance import Guidance, predict
 from .model.identity import IdentityWeights
 from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
@@ -150,6 +151,7 @@ class Phases:
         self._turn: Turn | None = None
         self._step: Step | None = None
         self._text: Conditioning | None = None
+        self._guidance: Guidance | None = None
 
     def advance(self, events: Generator[Progress, None, EditResult]) -> Progress:
         """The next event of `run`; the caller's own time between two of them is not counted."""
@@ -171,8 +173,10 @@ class Phases:
             self._clock.begin("encode")
 
             def encode() -> Generator[Progress, None, None]:
-                self._text = prepared.text(model, frame, self._thrift.traits)
-                prepared.latents(model, frame, self._thrift.traits)
+                traits = self._thrift.traits
+                self._text = prepared.text(model, frame, traits)
+                self._guidance = prepared.guidance(model, frame, self._times, settings, traits)
+                prepared.latents(model, frame, traits)
                 yield from ()
 
             yield from self._thrift.tried(encode)
@@ -199,6 +203,7 @@ class Phases:
                     settings=settings,
                     start=begin,
                     start_handles=None if begin is None else self._targets,
+                    guidance=self._guidance,
                 )
                 self._clock.begin("drag")
                 steps, interrupted = yield from self._thrift.tried(lambda: self._drag(problem))
@@ -279,7 +284,8 @@ class Phases:
             if step.level < len(self._times.timesteps):
                 timestep = self._times.timesteps[step.level]
                 with nullcontext() if step.bottleneck is None else replace_mid(self.model, step.bottleneck):
-                    prediction = self.model.predict(latent, timestep, self._text.with_tokens(step.text))
+                    words = self._text.with_tokens(step.text)
+                    prediction = predict(self.model, latent, timestep, words, self._guidance)
                 abar = alpha_bar(self.model, timestep)
                 _, latent = to_epsilon_x0(prediction, latent, abar, self.model.prediction_type)
             image = self.model.decode(latent)
@@ -304,6 +310,7 @@ class Phases:
             profile=self._loaded.profile,
             kept=self._kept(),
             fixed={name: value.cpu() for name, value in problem.text.fixed.items()},
+            against=None if self._guidance is None else self._guidance.against.to(torch.device("cpu")),
         )
 
     def _kept(self) -> Kept | None:

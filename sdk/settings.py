@@ -23,7 +23,7 @@ from .errors import InputError
 MOST_LEVELS = 500
 SEAM = 4.0
 
-Kind = Literal["bool", "int", "float", "choice"]
+Kind = Literal["bool", "int", "float", "choice", "text"]
 # What a model may recommend settings for: all drags of an edit go the same way, turn, or change a size; or none of it.
 DragKind = Literal["move", "rotate", "stretch", "other"]
 DRAG_KINDS: tuple[str, ...] = get_args(DragKind)
@@ -89,6 +89,24 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         default=None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
     )
     inference_steps: int = Field(default=50, ge=2, le=500, description="DDIM steps of a full denoise")
+    guidance: float = Field(
+        default=1.0,
+        ge=1,
+        le=30,
+        description="scale of classifier-free guidance in inversion, drag and denoise; 1 is none, as published",
+    )
+    guidance_schedule: Literal["constant", "ramp"] = Field(
+        default="constant",
+        description="the same guidance at every noise level, or rising from none on the clean picture (SDE-Drag)",
+    )
+    feature_guidance: float = Field(
+        default=1.0,
+        ge=1,
+        le=30,
+        description="scale of guidance on the features that are dragged (DragDiffusion's, for generated pictures); 1 "
+        "is none",
+    )
+    negative_prompt: str = Field(default="", description="what guidance leads away from; never optimised")
     feature_block: int = Field(
         default=3, ge=1, le=4, description="decoder stage whose features are dragged, coarse to fine; the last one is 4"
     )
@@ -171,6 +189,11 @@ class ResolvedSettings(Settings, frozen=True):
     lora_lr: float
 
     @property
+    def guided(self) -> bool:
+        """Whether a negative prompt, "" included, is read at all."""
+        return self.guidance != 1 or self.feature_guidance != 1
+
+    @property
     def has_loop(self) -> bool:
         """Whether the method optimises something; a start alone does not."""
         return self.method in LOOPS
@@ -186,6 +209,7 @@ LOOP_SETTINGS = frozenset(
         "text_lr",
         "text_weight",
         "mask_weight",
+        "feature_guidance",
         "feature_block",
         "supervision_radius",
         "tracking_radius",
@@ -248,6 +272,8 @@ def make_settings(values: dict[str, Any] | None = None, base: Settings | None = 
     for name, value in merged.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"Setting '{name}' is {value}; it must be a finite number.")
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise InputError(f"Setting '{name}' holds half a character (a lone surrogate); write it again.")
         if isinstance(value, bool) and name not in _switches():
             raise InputError(f"Setting '{name}' is {value}; it must not be true or false.")
     try:
@@ -288,12 +314,12 @@ class SettingInfo:
     def default_text(self) -> str:
         """The default in words."""
         if self.default is not None:
-            return str(self.default)
+            return str(self.default) or "none"
         return ", ".join(f"{method} {value}" for method, value in self.published.items()) or "automatic"
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the value."""
-        kinds = {"bool": "boolean", "int": "integer", "float": "number", "choice": "string"}
+        kinds = {"bool": "boolean", "int": "integer", "float": "number", "choice": "string", "text": "string"}
         schema: dict[str, Any] = {"description": f"{self.description} [{self.default_text}]"}
         schema["type"] = kinds[self.kind] if self.default is not None else [kinds[self.kind], "null"]
         if self.choices:
@@ -317,11 +343,12 @@ def catalogue() -> tuple[SettingInfo, ...]:
 def _info(name: str, field: dict[str, Any], default: Any) -> SettingInfo:
     # pydantic 2 puts what is optional into `anyOf`.
     facts = {**field, **next((part for part in field.get("anyOf", ()) if part.get("type") != "null"), {})}
-    kinds: dict[str, Kind] = {"boolean": "bool", "integer": "int", "number": "float", "string": "choice"}
+    kinds: dict[str, Kind] = {"boolean": "bool", "integer": "int", "number": "float"}
+    kind = kinds.get(facts["type"], "choice" if "enum" in facts else "text")
     above = "exclusiveMinimum" in facts
     return SettingInfo(
         name=name,
-        kind=kinds[facts["type"]],
+        kind=kind,
         description=field["description"],
         default=default,
         published={method: values[name] for method in METHODS if name in (values := defaults_of(method))},

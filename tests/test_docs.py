@@ -72,8 +72,8 @@ def test_every_file_that_the_pages_name_exists():
 def bounds(info: SettingInfo) -> str:
     if info.choices:
         return ", ".join(f"`{choice}`" for choice in info.choices)
-    if info.kind == "bool":
-        return "on, off"
+    if info.kind in ("bool", "text"):
+        return "on, off" if info.kind == "bool" else "text"
     return f"{'above ' if info.above else ''}{info.least:g} to {info.most:g}"
 
 

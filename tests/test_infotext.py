@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dragtext.extension.infotext import read_infotext
+from dragtext.extension.options import parse_settings
 from dragtext.sdk.errors import InputError
 from dragtext.sdk.picture.masks import mask_to_uri
 from hypothesis import HealthCheck, given, settings
@@ -55,6 +56,21 @@ def test_what_comes_back(job):
     assert again.request.settings == job.request.settings
     assert again.request.prompt == job.request.prompt
     assert (again.masked, again.request.mask, again.edit, again.v) == (True, None, job.id, (1.0, 1.0))
+
+
+def test_a_negative_prompt_stands_where_the_hosts_have_it(jobs, host):
+    asked = request(guidance=1.5, negative_prompt='blurry, "bad": ugly', text=False)
+    job = finished(jobs.submit(picture(), asked))
+    prompt, negative, line = job.infotext.splitlines()
+    assert (prompt, negative) == (asked.prompt, 'Negative prompt: blurry, "bad": ugly')
+    assert "CFG scale: 1.5" in line
+    assert "negative_prompt" not in line
+    assert read_infotext(job.infotext).request.settings == asked.settings
+
+
+def test_a_value_with_commas_stands_in_quotes():
+    settings = parse_settings('negative_prompt="blurry, bad", guidance=2')
+    assert (settings.negative_prompt, settings.guidance) == ("blurry, bad", 2)
 
 
 def test_around_it_may_stand_what_hosts_add():

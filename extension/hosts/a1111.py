@@ -94,10 +94,17 @@ class LdmModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        text = self._text  # what is left of `prompt` where the host has taken extra networks out
+        # What is left of `prompt` where the host has taken extra networks out.
+        return self._encoded(self._text, sized(self._text, size))
+
+    @torch.no_grad()
+    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        return self._encoded(prompt, sized(prompt, size, negative=True))
+
+    def _encoded(self, text: str, told: Any) -> Conditioning:
         encoder = self._encoder()
         with self._autocast():
-            encoded = self._model.get_learned_conditioning(sized(text, size))
+            encoded = self._model.get_learned_conditioning(told)
         chunks, _ = encoder.tokenize_line(text)
         return conditioning_of(encoded, [chunk.tokens for chunk in chunks], encoder.id_end, self.device)
 

@@ -102,15 +102,22 @@ class ForgeModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        # What is left of `prompt` where the host has taken extra networks out.
+        return self._encoded(self._text, sized(self._text, size))
+
+    @torch.no_grad()
+    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        return self._encoded(prompt, sized(prompt, size, negative=True))
+
+    def _encoded(self, text: str, told: Any) -> Conditioning:
         from modules import shared
 
-        text = self._text  # what is left of `prompt` where the host has taken extra networks out
         engine = self._engine
         processors = text_processors(engine)
         before = [processor.clip_skip for processor in processors]
         try:
             engine.set_clip_skip(int(shared.opts.CLIP_stop_at_last_layers))
-            encoded = engine.get_learned_conditioning(sized(text, size))
+            encoded = engine.get_learned_conditioning(told)
         finally:
             for processor, skip in zip(processors, before):
                 processor.clip_skip = skip

@@ -292,13 +292,16 @@ def schedule(alphas: Tensor, prediction_type: PredictionType, model: Any) -> Ten
     return alphas
 
 
-def sized(text: str, size: tuple[int, int] | None) -> Any:
-    """One prompt as the hosts' text encoders take it. size: (height, width) in pixels, which SDXL is told."""
+def sized(text: str, size: tuple[int, int] | None, negative: bool = False) -> Any:
+    """One prompt as the hosts' text encoders take it. size: (height, width) in pixels, which SDXL is told; negative:
+    whether it is a negative prompt, in whose place SDXL takes zeros where it is empty.
+    """
     from modules import prompt_parser
 
-    if size is None:
+    if size is None and not negative:
         return [text]
-    return prompt_parser.SdConditioning([text], width=size[1], height=size[0])
+    width, height = (None, None) if size is None else (size[1], size[0])
+    return prompt_parser.SdConditioning([text], is_negative_prompt=negative, width=width, height=height)
 
 
 def setting_facts() -> list[Any]:

@@ -83,7 +83,7 @@ def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _option(setting: SettingInfo) -> inspect.Parameter:
-    kind = {"bool": bool, "int": int, "float": float, "choice": str}[setting.kind]
+    kind = {"bool": bool, "int": int, "float": float, "choice": str, "text": str}[setting.kind]
     choices = f" ({', '.join(setting.choices)})" if setting.choices else ""
     flag = "--" + setting.name.replace("_", "-")
     declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag

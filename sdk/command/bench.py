@@ -116,7 +116,12 @@ def bench(
 
 
 def ablate(
-    experiment: Annotated[str, typer.Argument(help="one of text, text-weight, text-rate, block, extrapolation")],
+    experiment: Annotated[
+        str, typer.Argument(help="one of text, text-weight, text-rate, block, extrapolation, guidance, overhead")
+    ],
+    methods: Annotated[
+        Optional[str], typer.Option("--methods", help="loops that it is crossed with [the experiment's own]")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="items of every kind")] = 20,
     seeds: Annotated[str, typer.Option(help="0,1,2: each edit with each of them")] = "42",
     model: ModelOption = None,
@@ -138,17 +143,18 @@ def ablate(
     if experiment not in ABLATIONS:
         raise InputError(f"There is no experiment {experiment}; there are {', '.join(ABLATIONS)}.")
     chosen = ABLATIONS[experiment]
+    arms = chosen.arms(listed(methods or ""))
     items = list(islice(scenes(chosen.kinds), limit * len(chosen.kinds)))
     judge = Measures(chosen.metrics)
     folder = Path(output_dir or f"ablate-{experiment}")
     outcome = run_tasks(
-        list(make_tasks(items, chosen.arms, _numbers(seeds))),
+        list(make_tasks(items, arms, _numbers(seeds))),
         folder,
         {
             **facts(f"{experiment}, {limit} items of each kind", len(items), _numbers(seeds)),
             "question": chosen.question,
             "expected": chosen.expected,
-            "arms": {arm.name: arm.told() for arm in chosen.arms},
+            "arms": {arm.name: arm.told() for arm in arms},
             "metrics": judge.told(),
         },
         {"source": model, "dtype": dtype},

@@ -46,7 +46,8 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
         start = features_only(model, problem.begin, problem.times.start, problem.text, block=0).float()
 
     # Without text nothing before the bottleneck ever changes: the encoder and the mid block are computed once.
-    constant = () if problem.settings.text else (*model.layout.encoder, mid_block(model))
+    same = not problem.settings.text and problem.guidance is None
+    constant = (*model.layout.encoder, mid_block(model)) if same else ()
     outputs: dict = {}
 
     def evaluate(bottleneck: Tensor, text: Tensor) -> tuple[FeatureMap, Tensor | None]:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..model.base import Conditioning, DiffusionModel
+from ..model.guidance import Guidance, predict
 from ..model.schedule import TimeGrid, alpha_bar, ddim_move
 from ..model.taps import features_and_prediction, features_only
 from ..settings import ResolvedSettings
@@ -26,6 +27,7 @@ class DragProblem:
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
     start, start_handles: where the content begins instead (DESIGN: a start is not a method): another latent like
         `latent`, and (n, 2) where the handles are on it. Features and background are still those of `latent`.
+    guidance: away from a negative prompt, or None.
     """
 
     model: DiffusionModel
@@ -39,6 +41,7 @@ class DragProblem:
     settings: ResolvedSettings
     start: Tensor | None = None
     start_handles: np.ndarray | None = None
+    guidance: Guidance | None = None
 
     @property
     def begin(self) -> Tensor:
@@ -63,16 +66,37 @@ class DragProblem:
         only for the background term, since without it the forward ends at the feature block and a quarter of it is
         never computed.
         """
+        full = self.protects_background if full is None else full
+        native, prediction = self._look(latent, self.text.with_tokens(text), level, full)
+        if self.guidance is not None:
+            native, prediction = self._guided(self.guidance, latent, level, native, prediction)
+        return FeatureMap(native, self.grid), None if prediction is None else self.denoised(prediction, latent, level)
+
+    def _look(self, latent: Tensor, words: Conditioning, level: int, full: bool) -> tuple[Tensor, Tensor | None]:
+        """The decoder's features, and where `full` the U-Net's output."""
         block, timestep = self.settings.feature_block, self.times.timesteps[level]
-        words = self.text.with_tokens(text)
-        if not (self.protects_background if full is None else full):
-            return FeatureMap(features_only(self.model, latent, timestep, words, block), self.grid), None
-        native, prediction = features_and_prediction(self.model, latent, timestep, words, block)
-        return FeatureMap(native, self.grid), self.denoised(prediction, latent, level)
+        if full:
+            return features_and_prediction(self.model, latent, timestep, words, block)
+        return features_only(self.model, latent, timestep, words, block), None
+
+    def _guided(
+        self, guidance: Guidance, latent: Tensor, level: int, native: Tensor, prediction: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Both as the negative prompt changes them; it is looked at where something of it is needed."""
+        timestep = self.times.timesteps[level]
+        full = prediction is not None and guidance.at(timestep) != 1
+        if not full and guidance.features == 1:
+            return native, prediction
+        features, other = self._look(latent, guidance.against, level, full)
+        if guidance.features != 1:
+            native = guidance.both(native, features)
+        if prediction is not None and other is not None:
+            prediction = guidance.away(prediction, other, timestep)
+        return native, prediction
 
     def predict(self, latent: Tensor, text: Tensor, level: int) -> Tensor:
-        """The U-Net's output at `level`. text: (1, L, D), the tokens."""
-        return self.model.predict(latent, self.times.timesteps[level], self.text.with_tokens(text))
+        """The U-Net's output at `level`, guided. text: (1, L, D), the tokens."""
+        return predict(self.model, latent, self.times.timesteps[level], self.text.with_tokens(text), self.guidance)
 
     def denoised(self, prediction: Tensor, latent: Tensor, level: int) -> Tensor:
         """The latent one level further, from the U-Net's output at `level`."""

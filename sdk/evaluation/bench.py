@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..model.base import DiffusionModel
 from ..settings import given_settings, make_settings
 from .metrics import METRICS, Case, Tools, available, measure_edit, metric_of, reversed_drags
-from .readers import UNNAMED, Item
+from .readers import Item
 from .suited import loop_settings
-from .tasks import HARD
+from .tasks import KINDS
 
 OWN = "own"  # features of the model that did the edit
 RECOMMENDED = "recommended"  # an arm without a method: what the model itself recommends
@@ -40,7 +40,7 @@ class Arm:
         method = self.settings.get("method")
         if self.suited and method is not None and method != "warp":
             more = {name: value for name, value in self.settings.items() if name != "method"}
-            kind = "move" if item.category in (*HARD, UNNAMED) else item.category
+            kind = item.category if item.category in KINDS else "move"
             return given_settings(loop_settings(method, kind, **more))
         return dict(self.settings)
 

@@ -12,10 +12,11 @@ from ..batch.tasks import Opened, RequestSource, Source, file_name
 from ..errors import InputError
 from ..picture.requests import located, parse_request, read_request
 from ..request import make_drags
-from .tasks import HARD, KINDS, drag_task
+from .tasks import HARD, KINDS, drag_task, with_points
 
 SCENES = "scenes"
 UNNAMED = "unnamed"
+POINTS = "points-"
 LINES = (".jsonl", ".ndjson")
 
 
@@ -34,15 +35,18 @@ class Item:
 @dataclass(frozen=True)
 class Scene:
     """A drag of known outcome on a drawn scene that no training saw; kind: of KINDS or HARD. named: whether the prompt
-    says what the scene shows, or nothing.
+    says what the scene shows, or nothing. points: how many handles take hold of it, None is as many as usual.
     """
 
     number: int
     kind: str
     named: bool = True
+    points: int | None = None
 
     def open(self) -> Opened:
         task = HARD[self.kind](self.number) if self.kind in HARD else drag_task(self.number, self.kind)
+        if self.points is not None:
+            task = with_points(task, self.points)
         prompt = task.caption if self.named else ""
         return Opened(task.image, prompt, make_drags(task.drags), task.mask, answer=task, truth=task.truth)
 
@@ -97,11 +101,18 @@ def _read(what: str) -> list[Item]:
 
 
 def scenes(kinds: Sequence[str] = KINDS) -> Iterator[Item]:
-    """Endless, one of each kind at a time. kinds: of KINDS and HARD, or UNNAMED: moves with an empty prompt."""
+    """Endless, one of each kind at a time. kinds: of KINDS and HARD, or UNNAMED: moves with an empty prompt, or
+    POINTS with a number: moves with so many handles.
+    """
     for number in count():
         for kind in kinds:
             name = f"{kind}-{number:04d}"
-            source = Scene(number, "move", named=False) if kind == UNNAMED else Scene(number, kind)
+            if kind == UNNAMED:
+                source = Scene(number, "move", named=False)
+            elif kind.startswith(POINTS):
+                source = Scene(number, "move", points=int(kind[len(POINTS) :]))
+            else:
+                source = Scene(number, kind)
             yield Item(name, name, source, kind)
 
 

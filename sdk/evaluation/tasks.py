@@ -105,6 +105,21 @@ def twins_task(number: int, size: int = 256) -> DragTask:
     return _task(pair, "move", at)
 
 
+def with_points(task: DragTask, count: int) -> DragTask:
+    """A move with so many handles, spread over what moves: as far from each other as they can be, the middle first."""
+    inside = cv2.erode(task.before.astype(np.uint8), np.ones((5, 5), np.uint8))
+    rows, cols = np.nonzero(inside if inside.sum() >= count else task.before)
+    places = np.stack([cols, rows], 1).astype(float)
+    found = [np.array(middle_of(task.before))]
+    gaps = np.full(len(places), np.inf)
+    while len(found) < count:
+        gaps = np.minimum(gaps, np.hypot(*(places - found[-1]).T))
+        found.append(places[gaps.argmax()])
+    dx, dy = task.offset
+    drags = tuple(((float(x), float(y)), (float(x + dx), float(y + dy))) for x, y in found)
+    return replace(task, drags=drags)
+
+
 # Where identity is at risk. Measured as moves, which they are.
 HARD: dict[str, Callable[[int], DragTask]] = {"twins": twins_task, "long": long_task}
 

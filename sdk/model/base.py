@@ -188,6 +188,10 @@ class DiffusionModel(ABC):
             model's own.
         """
 
+    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        """Encode a negative prompt, as `encode_text`; what its family takes for none where it is ""."""
+        return self.encode_text(prompt, size)
+
     @abstractmethod
     def encode_image(self, image: Tensor) -> LatentDistribution:
         """Encode (1, 3, H, W) in [-1, 1]. No gradient. The `mean` is what an edit starts from."""

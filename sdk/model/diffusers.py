@@ -7,6 +7,7 @@ import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -179,6 +180,14 @@ class DiffusersModel(DiffusionModel):
         # Encoders that rest compute where they are: SDXL's are more than half as large as its U-Net, and work once.
         side = self.native_resolution
         return self._encoded(prompt, size or (side, side)).to(self.device)
+
+    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        words = self.encode_text(prompt, size)
+        if self.text_encoder_2 is None or prompt:
+            return words
+        # SDXL takes zeros for no negative prompt, the pooled vector included.
+        fixed = {**words.fixed, "text_embeds": torch.zeros_like(words.fixed["text_embeds"])}
+        return replace(words, tokens=torch.zeros_like(words.tokens), fixed=fixed)
 
     def _encoded(self, prompt: str, size: tuple[int, int]) -> Conditioning:
         first = self.text_encoder, self.tokenizer

@@ -137,7 +137,8 @@ def phases(
     if settings.has_loop:
         number = len(about.parts) - 2 - (FINEST - settings.feature_block)  # decoder stages up to the features
         stages = None if masked and settings.mask_weight > 0 else number
-        beside["drag"] = about.graph(cells, stages=stages, again=means.again)
+        graphs = 2 if settings.guided else 1  # the negative prompt's beside the prompt's
+        beside["drag"] = about.graph(cells, graphs, stages=stages, again=means.again)
     there += 4 * adapter
     return {
         phase: round(there + woken * (phase in ("encode", "decode")) + BESIDES * count)

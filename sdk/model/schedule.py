@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Conditioning, DiffusionModel, PredictionType
+from .guidance import Guidance, predict
 
 TRAIN_STEPS = 1000
 
@@ -81,7 +82,9 @@ def ddim_step(model: DiffusionModel, grid: TimeGrid, prediction: Tensor, latent:
 
 
 @torch.no_grad()
-def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Conditioning) -> Generator[Tensor, None, None]:
+def invert(
+    model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Conditioning, guidance: Guidance | None = None
+) -> Generator[Tensor, None, None]:
     """DDIM inversion of a clean latent (1, c, h, w), yielding the latent at each ascending level.
 
     The noise is evaluated at the *destination* timestep while the latent is still at the source level, as the
@@ -89,7 +92,7 @@ def invert(model: DiffusionModel, grid: TimeGrid, latent: Tensor, text: Conditio
     """
     for destination in reversed(grid.timesteps):
         source, target = alpha_bar(model, grid.previous(destination)), alpha_bar(model, destination)
-        prediction = model.predict(latent, destination, text)
+        prediction = predict(model, latent, destination, text, guidance)
         # The network believes the latent to be at the destination, so that level turns v into eps.
         epsilon, _ = to_epsilon_x0(prediction, latent, target, model.prediction_type)
         latent = ddim_move(epsilon, latent, source, target, "epsilon")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..model.base import Conditioning, DiffusionModel
+from ..model.guidance import Guidance, predict
 from ..model.schedule import TimeGrid, ddim_step
 from ..model.taps import replace_mid, share_attention
 from ..settings import ResolvedSettings
@@ -24,6 +25,7 @@ def denoise(
     *,
     level: int = 0,
     bottleneck: tuple[Tensor, Tensor] | None = None,
+    guidance: Guidance | None = None,
 ) -> Generator[Tensor, None, None]:
     """Deterministic DDIM from `times.timesteps[level]` down to clean latents, yielding after every step.
 
@@ -38,6 +40,6 @@ def denoise(
         for index, timestep in enumerate(times.timesteps[level:]):
             if settings.shared_attention and index == settings.shared_attention_start:
                 stack.enter_context(share_attention(model, settings.shared_attention_stages))
-            prediction = model.predict(latents, timestep, text)
+            prediction = predict(model, latents, timestep, text, guidance)
             latents = ddim_step(model, times, prediction, latents, timestep)
             yield latents

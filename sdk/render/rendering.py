@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..model.base import Conditioning, DiffusionModel
 from ..model.exclusive import exclusive, plain_torch
+from ..model.guidance import Guidance
 from ..model.means import choose_for, installed
 from ..model.memory import memory_errors, out_of_memory, release
 from ..model.schedule import TimeGrid
@@ -46,6 +47,7 @@ class Rendering:
     text_before, text_after: (1, L, D). identity: the LoRA of the picture. original: (H, W, 3) uint8 as `profile`,
     an ICC profile or None for sRGB, means it; alpha, mask: (H, W) or None. kept: what a warped start has moved and no
     model needs to paint, at the edit itself (v = 1). fixed: what travels along with the tokens (`Conditioning.fixed`).
+    against: the negative prompt, where the settings ask for guidance.
     All tensors lie on the CPU.
     """
 
@@ -65,6 +67,7 @@ class Rendering:
     profile: bytes | None = None
     kept: Kept | None = None
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    against: Conditioning | None = None
 
     @cached_property
     def picture(self) -> LoadedImage:
@@ -181,7 +184,19 @@ class Rendering:
         bottleneck = None if self.bottleneck is None else (self.bottleneck.to(device), image)
         words = Conditioning(start, fixed={name: value.to(device) for name, value in self.fixed.items()})
         words = words.with_tokens(torch.lerp(start, end, text))
-        levels = denoise(model, self.times, latents, words, self.settings, level=self.level, bottleneck=bottleneck)
+        guidance = None
+        if self.against is not None:
+            guidance = Guidance.of(self.settings, self.times.start, self.against.to(device))
+        levels = denoise(
+            model,
+            self.times,
+            latents,
+            words,
+            self.settings,
+            level=self.level,
+            bottleneck=bottleneck,
+            guidance=guidance,
+        )
         return levels, latents
 
     @property

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..errors import InputError
-from ..model.base import DiffusionModel
+from ..model.base import Conditioning, DiffusionModel
 from ..picture.composing import Kept
 from ..picture.files import check_writable, write_atomically
 from ..picture.frame import Frame
@@ -48,6 +49,10 @@ def save_state(rendering: Rendering, request: Request, path: str | Path) -> Path
         tensors["kept.painted"] = torch.from_numpy(rendering.kept.painted)
     for name, value in rendering.fixed.items():
         tensors[f"fixed.{name}"] = value
+    if rendering.against is not None:
+        tensors["against"] = rendering.against.tokens
+        for name, value in rendering.against.fixed.items():
+            tensors[f"against.{name}"] = value
     for place, (down, up) in rendering.identity.items():
         tensors[f"identity.{place}.down"], tensors[f"identity.{place}.up"] = down, up
     metadata = {
@@ -114,6 +119,9 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
         kept = None
         if "kept.picture" in tensors:
             kept = Kept(tensors["kept.picture"].numpy(), tensors["kept.painted"].numpy())
+        against = None
+        if "against" in tensors:
+            against = Conditioning(tensors["against"], fixed=_under("against.", tensors))
         rendering = Rendering(
             model=model,
             settings=make_settings(json.loads(metadata["settings"])).resolve(),
@@ -130,11 +138,17 @@ def open_result(path: str | Path, model: DiffusionModel | str | Path | None = No
             mask=mask,
             profile=tensors["profile"].numpy().tobytes() if "profile" in tensors else None,
             kept=kept,
-            fixed={name[len("fixed.") :]: value for name, value in tensors.items() if name.startswith("fixed.")},
+            fixed=_under("fixed.", tensors),
+            against=against,
         )
         return SavedResult(Request.from_json(metadata["request"]), rendering)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path.name} is damaged ({error}); save the edit again.") from None
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, by what is left of the names."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def check_state(path: str | Path) -> Path:

@@ -144,7 +144,10 @@ class DiffusionEngine(LatentDiffusion):
         size = (getattr(texts, "height", None) or 1024, getattr(texts, "width", None) or 1024)
         found = self.cond_stage_model.model.encode_text(texts[0], size)
         sizes = timestep_embedding(found.fixed["time_ids"].flatten(), SIZE_WIDTH).flatten()[None]
-        return {"crossattn": found.tokens, "vector": torch.cat([found.fixed["text_embeds"], sizes], 1)}
+        # What both hosts do, A1111 by the conditioner's force_zero_embeddings.
+        kept = not (getattr(texts, "is_negative_prompt", False) and all(text == "" for text in texts))
+        vector = torch.cat([kept * found.fixed["text_embeds"], sizes], 1)
+        return {"crossattn": kept * found.tokens, "vector": vector}
 
     def encode_first_stage(self, x: Any) -> Any:
         return self.scale_factor * super().encode_first_stage(x).sample()

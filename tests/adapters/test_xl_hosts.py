@@ -58,6 +58,15 @@ def compare(host, reference, image):
                 for kind, words in ((model, text), (reference, expected))
             )
             assert close(ours, theirs, 1e-5)
+        for negative in ("", "a cat"):
+            text, expected = model.encode_negative(negative, SIZE), reference.encode_negative(negative, SIZE)
+            assert torch.equal(text.tokens, expected.tokens)
+            assert bool(text.tokens.any()) == bool(negative)
+            with torch.no_grad():
+                ours, theirs = (
+                    kind.predict(latent[:1], 300, words) for kind, words in ((model, text), (reference, expected))
+                )
+            assert close(ours, theirs, 1e-5)
             other = model.predict(latent[:1], 300, model.encode_text(PROMPT, (1024, 1024)))
         assert not close(ours[:1], other, 1e-4)  # the sizes have a say
         ours, theirs = model.encode_image(image), reference.encode_image(image)

@@ -110,6 +110,7 @@ OTHER_VALUES = {
     "lora_batch": 2, "seed": 9, "resolution": 128, "crop": "auto", "displacement": 2.5, "expected_loss": 0.75,
     "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6, "composite": False,
     "start": "cells", "memory": "lean", "seam": 6.5, "start_noise": 0.25, "repaint": "revealed",
+    "guidance": 1.5, "guidance_schedule": "ramp", "feature_guidance": 2.0, "negative_prompt": "blurry, bad",
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import pytest
 from dragtext.sdk.command.bench import ablate
+from dragtext.sdk.drag import LOOPS
+from dragtext.sdk.errors import InputError
 from dragtext.sdk.evaluation.ablations import ABLATIONS
 from dragtext.sdk.evaluation.metrics import METRICS
 from PIL import Image
@@ -54,22 +56,28 @@ def test_bench_measures_scenes_by_every_method_and_adds_another(tmp_path, model_
 
 def test_experiments_ask_something_and_their_pairs_are_known_by_name():
     for name, experiment in ABLATIONS.items():
-        names = {arm.name for arm in experiment.arms}
-        assert len(names) == len(experiment.arms) > 3, name
+        arms = experiment.arms()
+        names = {arm.name for arm in arms}
+        assert len(names) == len(arms) > 3, name
+        assert not any(" " in arm.name for arm in arms)
         assert experiment.question.endswith("?")
         assert experiment.expected
-        for arm in experiment.arms:
+        for arm in arms:
             assert arm.name.endswith("+text") == arm.settings["text"], arm.name
         assert set(experiment.metrics) <= set(METRICS)
         assert name in str(inspect.signature(ablate))
-    assert {a.name.removesuffix("+text") for a in ABLATIONS["text"].arms} == {"dragdiffusion", "gooddrag"}
+        # Crossed with every loop that somebody asks for.
+        assert {arm.settings["method"] for arm in experiment.arms(LOOPS)} == set(LOOPS)
+    assert {a.name.removesuffix("+text") for a in ABLATIONS["text"].arms()} == {"dragdiffusion", "gooddrag"}
+    with pytest.raises(InputError, match="warp has none"):
+        ABLATIONS["text"].arms(("warp",))
 
 
 def test_an_experiment_is_a_run_that_says_what_was_expected(tmp_path, model_folder, run, monkeypatch):
-    arms = ABLATIONS["extrapolation"].arms[:2]
+    arms = ABLATIONS["extrapolation"].arms()[:2]
     fast = {"steps": 1, "lora_steps": 0, "inference_steps": 2, **arms[0].settings}
     short = tuple(replace(arm, settings=fast, suited=False) for arm in arms)
-    changed = replace(ABLATIONS["extrapolation"], arms=short, metrics=("remains", "drag-back-mse"))
+    changed = replace(ABLATIONS["extrapolation"], make=lambda _: short, metrics=("remains", "drag-back-mse"))
     monkeypatch.setattr("dragtext.sdk.evaluation.ablations.ABLATIONS", {"extrapolation": changed})
     asked = ("ablate", "extrapolation", "--model", model_folder, "--limit", 1, "-o", tmp_path / "run", "-q")
     code, _, error = run(*asked)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from itertools import islice
 
+import numpy as np
 import pytest
 from dragtext.sdk.batch.tasks import RequestSource
 from dragtext.sdk.errors import InputError
-from dragtext.sdk.evaluation.readers import read_items
+from dragtext.sdk.evaluation.readers import read_items, scenes
 from dragtext.sdk.request import Request
 
 POINTS = [[20, 20], [40, 30]]
@@ -65,3 +66,13 @@ def test_readers_find_every_layout(tmp_path, pictures):
     assert items["three"].source.open().mask is None
     assert isinstance(items["two"].source, RequestSource)
     assert isinstance(items["two"].source.request, Request)
+
+
+def test_a_move_with_so_many_handles_is_the_same_move():
+    plain, one, many = (next(scenes((kind,))).source.open() for kind in ("move", "points-1", "points-16"))
+    assert (len(one.drags), len(many.drags)) == (1, 16)
+    assert np.array_equal(plain.truth, many.truth)
+    ways = {tuple(np.subtract(drag.target, drag.source).round(6)) for drag in many.drags}
+    assert len(ways) == 1
+    assert len({drag.source for drag in many.drags}) == 16
+    assert all(many.answer.before[int(drag.source[1]), int(drag.source[0])] for drag in many.drags)

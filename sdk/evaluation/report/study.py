@@ -203,12 +203,18 @@ def _costs(runs: tuple[Run, ...]) -> Iterable[Measure]:
     yield Measure(
         Metric("dragging", "Time of dragging", "s", "lower"), lambda row: (row.seconds or {}).get("drag"), everywhere
     )
+    yield Measure(Metric("update", "Time of an update", "ms", "lower"), _update_time, everywhere)
     yield Measure(Metric("updates", "Updates"), lambda row: float(row.updates), everywhere)
     yield Measure(
         Metric("memory", "Peak memory", "MB", "lower"),
         lambda row: None if row.peak_memory is None else row.peak_memory / MEGABYTE,
         everywhere,
     )
+
+
+def _update_time(row: Row) -> float | None:
+    drag = (row.seconds or {}).get("drag")
+    return 1000 * drag / row.updates if drag and row.updates else None
 
 
 def total_seconds(row: Row) -> float | None:
