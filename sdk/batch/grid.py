@@ -1,4 +1,4 @@
-"""One edit over a grid of settings: a table as CSV and JSON, a labelled contact sheet; a stopped run can go on."""
+"""One edit over a grid of settings: the edits of a run, and what they come to as a table and a contact sheet."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import csv
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..editor import Editor, OnProgress, ShouldStop
-from ..errors import DragTextError, InputError, InterruptedEditError
+from ..errors import InputError
 from ..picture.drawing import contact_sheet, thumbnail
 from ..picture.files import write_atomically, write_picture
-from ..picture.masks import mask_to_uri
-from ..picture.reading import load_image
+from ..picture.reading import LoadedImage, load_image
 from ..request import Request
-from ..settings import Settings, as_dict, make_settings, setting_names
+from ..settings import Settings, given_settings, make_settings, setting_names
+from .tasks import Key, RequestSource, Task, file_name
 
 MAX_CELLS = 400
 
@@ -44,11 +43,40 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     return name, parsed
 
 
-def cells(axes: Sequence[tuple[str, list[Any]]], base: Settings) -> list[tuple[dict[str, Any], Settings]]:
-    """All combinations, the last axis fastest: what varies, and the settings, checked before anything runs."""
+@dataclass(frozen=True)
+class Cell:
+    """varied: the settings that vary and their values here; task: the edit."""
+
+    varied: Mapping[str, Any]
+    task: Task
+
+
+def cells(
+    axes: Sequence[tuple[str, list[Any]]], image: Path, loaded: LoadedImage, request: Request, parts: int = 1
+) -> tuple[Cell, ...]:
+    """All combinations, the last axis fastest, as the edits of a run.
+
+    image: the picture's file, and what was read from it; request: with its masks inside. parts: in how many groups the
+    edits are dealt out, each of which pays for the picture's preparation once. Raises InputError for what cannot be.
+    """
     if not axes:
         raise InputError("There is nothing to vary; give --vary, for example --vary method=gooddrag,dragdiffusion.")
-    return [(values, make_settings(values, base)) for values in product(axes)]
+    # The item knows everything besides what varies, so a changed request does not meet old results.
+    asked = request.to_json() + loaded.fingerprint
+    item = f"{file_name(image.stem)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    source = RequestSource(image.absolute(), request)
+    found = []
+    for number, values in enumerate(product(axes)):
+        settings = make_settings(values, request.settings)  # a wrong value is refused before a model loads
+        arm = ",".join(f"{name}={value}" for name, value in values.items())
+        group = f"{item}-{number % parts}"
+        task = Task(item, group, arm, settings.seed, source, _without_seed(settings))
+        found.append(Cell(values, task))
+    return tuple(found)
+
+
+def _without_seed(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in given_settings(settings).items() if name != "seed"}
 
 
 def product(axes: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
@@ -64,112 +92,30 @@ def product(axes: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any]]:
     return [dict(zip(names, combination)) for combination in combinations]
 
 
-def run_grid(
-    editor: Editor,
-    request: Request,
-    mask: np.ndarray | None,
-    axes: Sequence[tuple[str, list[Any]]],
-    folder: Path,
-    *,
-    on_cell: Callable[[int, int, dict[str, Any]], None] | None = None,
-    on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
-) -> list[dict[str, Any]]:
-    """Run every cell that `folder` does not hold yet and write table.csv, table.json and contact.png there.
-
-    on_cell: called before each edit with (number, cells in all, what varies). A cell that fails becomes a row with its
-    error. Once `should_stop` says so, the edit in hand is dropped, the table holds what is done, and
-    InterruptedEditError is raised; the same call goes on from there. So it does after InputError, for a file that
-    cannot be written.
-    """
-    grid = cells(axes, request.settings)
-    rows: list[dict[str, Any]] = []
-    ending: DragTextError | None = None
-    painted, fingerprint = None if mask is None else mask_to_uri(mask), editor.fingerprint
-    for number, (varied, settings) in enumerate(grid):
-        # The name knows everything that the picture depends on, so a changed request does not meet old results.
-        identity = replace(request, settings=settings, mask=painted).to_json() + fingerprint
-        name = f"{number:03d}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-        row = _stored(folder, name)
-        if row is None:
-            if on_cell:
-                on_cell(number, len(grid), varied)
-            try:
-                asked = replace(request, settings=settings)
-                row = varied | _edit(editor, asked, mask, folder, name, on_progress, should_stop)
-                if not row["error"]:  # a failure may be one of the moment, so it is tried again
-                    _write_json(folder / f"{name}.json", row)
-            except DragTextError as error:  # a stop, or a file that cannot be written: no cell after it would do better
-                ending = error
-                break
-        rows.append(row)
-    try:
-        _write_tables(folder, rows, editor.picture, [name for name, _ in axes], columns=len(axes[-1][1]))
-    except InputError as error:
-        ending = ending or error  # what failed first says more
-    if isinstance(ending, InterruptedEditError):
-        raise InterruptedEditError(
-            f"Stopped after {len(rows)} of {len(grid)} edits; the same command goes on from there."
-        )
-    if ending is not None:
-        raise ending
-    return rows
-
-
-def _edit(
-    editor: Editor,
-    request: Request,
-    mask: np.ndarray | None,
-    folder: Path,
-    name: str,
-    on_progress: OnProgress | None,
-    should_stop: ShouldStop | None,
-) -> dict[str, Any]:
-    """One cell: its picture in the folder, and its row without what varies."""
-    try:
-        result = editor.drag(
-            request.drags,
-            mask=mask,
-            region=request.region,
-            settings=request.settings,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
-    except InterruptedEditError:
-        raise
-    except DragTextError as error:
-        return {"picture": "", "error": str(error)}
-    if result.stopped == "interrupted":
-        raise InterruptedEditError("The edit was stopped.")
-    result.save(folder / f"{name}.png")
-    return {
-        "picture": f"{name}.png",
-        "error": "",
-        "distance_left": float(np.mean([drag.distance_after for drag in result.drags])),
-        "reached": result.reached,
-        "stopped": result.stopped,
-        "updates": result.steps,
-        "seconds": sum(result.timings.values()),
-        "settings": as_dict(result.settings),
-    }
-
-
-def _stored(folder: Path, name: str) -> dict[str, Any] | None:
-    """The row of a cell that an earlier run finished; None where there is none that can be read."""
-    try:
-        row = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        return row if isinstance(row, dict) and (folder / row["picture"]).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def table(cells: Sequence[Cell], rows: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is done, in the grid's order: what varies, and how it went."""
+    done = [(cell.varied, rows[cell.task.key]) for cell in cells if cell.task.key in rows]
+    kept = ("distance_left", "reached", "stopped", "updates")
+    return [
+        {
+            **varied,
+            **{name: row[name] for name in kept if name in row},
+            **({"seconds": sum(row["seconds"].values())} if "seconds" in row else {}),
+            "picture": row["picture"],
+            "error": row["error"],
+        }
+        for varied, row in done
+    ]
 
 
 def _write_json(path: Path, content: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
 
-def _write_tables(
+def write_tables(
     folder: Path, rows: list[dict[str, Any]], original: np.ndarray, varied: list[str], columns: int
 ) -> None:
+    """table.json, table.csv and contact.png. rows: of `table`; original: (H, W, 3) uint8; columns: of the sheet."""
     _write_json(folder / "table.json", rows)
     names = [*varied, "distance_left", "reached", "stopped", "updates", "seconds", "picture", "error"]
 

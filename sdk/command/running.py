@@ -45,6 +45,11 @@ class Where:
     def places(self) -> list[str]:
         return listed(self.devices or "")
 
+    @property
+    def count(self) -> int:
+        """How many workers there are, as far as anybody says."""
+        return self.workers or len(self.places) or 1
+
     def check(self) -> None:
         """Raises InputError."""
         if sum(way is not None for way in (self.ray, self.devices, self.device)) > 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from ..errors import InterruptedEditError
 from .arguments import (
     AttentionOption,
     DeviceOption,
@@ -25,6 +27,8 @@ from .arguments import (
     read_inputs,
     setting_options,
 )
+from .console import put, put_json
+from .running import DevicesOption, RayOption, ThreadsOption, Where, WorkersOption, facts, run_tasks
 
 
 @setting_options
@@ -44,45 +48,51 @@ def sweep(
     dtype: DtypeOption = None,
     attention: AttentionOption = "sdpa",
     output_dir: Annotated[Optional[str], typer.Option("--output-dir", "-o", help="[IMAGE-sweep]")] = None,
+    devices: DevicesOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
     json_: JsonOption = False,
     quiet: QuietOption = False,
     **settings: Any,
 ) -> None:
-    """Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop."""
-    from ..batch.grid import cells, parse_axis, run_grid
-    from ..picture.files import check_writable, make_folder
+    """One edit over a grid of settings: a run with table.csv, table.json and contact.png. Resumes after a stop."""
+    from ..batch.folder import RunFolder
+    from ..batch.grid import cells, parse_axis, table, write_tables
+    from ..picture.masks import mask_to_uri
 
     asked, loaded, mask_array = read_inputs(image, prompt, drag, mask, region, request, settings)
+    asked = replace(asked, mask=None if mask_array is None else mask_to_uri(mask_array))
     axes = [parse_axis(text) for text in vary or ()]
-    cells(axes, asked.settings)  # a wrong value is refused before the model loads
+    where = Where(device, devices, ray, workers, threads)
+    grid = cells(axes, Path(image), loaded, asked, where.count)
     folder = Path(output_dir or beside(image, "-sweep"))
-    check_writable(make_folder(folder) / "table.csv")
 
-    from ..editor import Editor
-    from ..model.load import load_model
-    from ..model.memory import memory_errors
-    from .console import ProgressBars, put, put_json, say
-    from .stopping import interruptible
+    def write() -> list[dict[str, Any]]:
+        found = table(grid, RunFolder(folder).rows())
+        write_tables(folder, found, loaded.visible, [name for name, _ in axes], columns=len(axes[-1][1]))
+        return found
 
-    bars = ProgressBars(quiet)
-
-    def announce(number: int, total: int, varied: dict[str, Any]) -> None:
-        bars.close()
-        if not quiet:
-            say(f"[{number + 1}/{total}] " + " ".join(f"{k}={v}" for k, v in varied.items()))
-
-    with interruptible("the edits that are done are kept, and the same command goes on from there") as should_stop:
-        with memory_errors():
-            loaded_model = load_model(model, device=device, dtype=dtype, attention=attention, vae=vae)
-            editor = Editor(loaded_model, loaded, asked.prompt)
-        try:
-            rows = run_grid(
-                editor, asked, mask_array, axes, folder, on_cell=announce, on_progress=bars, should_stop=should_stop
-            )
-        finally:
-            bars.close()
+    try:
+        outcome = run_tasks(
+            [cell.task for cell in grid],
+            folder,
+            {
+                **facts(f"{Path(image).name}, {len(grid)} edits", 1, sorted({cell.task.seed for cell in grid})),
+                "arms": {cell.task.arm: dict(cell.varied) for cell in grid},
+                "metrics": {},
+            },
+            {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
+            where=where,
+            quiet=quiet,
+            line=lambda row: f"{row['distance_left']:.1f} px left",
+        )
+    except InterruptedEditError:
+        write()  # what is done
+        raise
+    rows = write()
     if json_:
-        put_json({"folder": str(folder), "rows": rows})
+        put_json({**outcome, "rows": rows})
         return
     for row in rows:
         varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)

@@ -84,8 +84,8 @@ def test_sweep_command(picture, model_folder, tmp_path, run):
     )  # fmt: skip
     assert code == 0, stderr
     assert stdout.count("px left") == 2
-    names = {path.suffix for path in (tmp_path / "grid").iterdir()}
-    assert names == {".csv", ".json", ".png"}
+    names = {path.name for path in (tmp_path / "grid").iterdir()}
+    assert names == {"manifest.json", "rows.jsonl", "claims", "pictures", "table.csv", "table.json", "contact.png"}
 
 
 def test_a_side_file_that_fails_costs_neither_the_picture_nor_the_others(picture, model_folder, tmp_path, run):
