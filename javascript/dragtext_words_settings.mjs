@@ -58,6 +58,11 @@ export const GERMAN = {
   text_lr: ["Schrittweite des Textes", "Adams Schrittweite für die Texteinbettung"],
   text_weight: ["Gewicht des Textes", "Gewicht des L1-Glieds, das die Bedeutung des Textes hält"],
   mask_weight: ["Gewicht der Maske", "Gewicht des Glieds, das hält, was außerhalb der Maske liegt"],
+  hold_background: [
+    "Hintergrund festhalten",
+    "nach jedem Schritt bekommt das Latent außerhalb der Maske zurück, was das ungezogene Bild dort hat (DragFlow); " +
+      "neben dem Glied der Maske oder, mit Gewicht 0, an seiner Stelle",
+  ],
   strength: ["Wie tief es sich ändern darf", "wie weit das Bild invertiert wird, als Anteil der Schritte"],
   inference_steps: ["Zeichenschritte", "DDIM-Schritte eines ganzen Bildes"],
   guidance: [

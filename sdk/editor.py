@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .drag import check_model, most_steps
+from .drag import check_edit, most_steps
 from .drag.deform import drag_kind
 from .drag.regions import choose_regions
 from .drag.start import warp_picture
@@ -229,7 +229,7 @@ class Editor:
         resolved = asked.resolve()
         if resolved.method == "warp" and resolved.start == "none":
             raise InputError("The method warp is nothing but its start; leave start out or choose another method.")
-        check_model(resolved.method, self.model)
+        check_edit(resolved, self.model)
         if resolved.has_loop:
             self.model.layout.stage(resolved.feature_block)
         if asked.steps is not None and asked.steps > most_steps(resolved):

@@ -85,6 +85,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     mask_weight: float | None = Field(
         default=None, ge=0, le=1000, description="weight of the term that keeps what lies outside the mask"
     )
+    hold_background: bool = Field(
+        default=False,
+        description="after every update give the latent outside the mask back what the undragged picture has there "
+        "(DragFlow), beside the mask's term or, with mask_weight 0, in its place",
+    )
     strength: float | None = Field(
         default=None, gt=0, le=1, description="how far the image is inverted, as a fraction of the inference steps"
     )
@@ -209,6 +214,7 @@ LOOP_SETTINGS = frozenset(
         "text_lr",
         "text_weight",
         "mask_weight",
+        "hold_background",
         "feature_guidance",
         "feature_block",
         "supervision_radius",

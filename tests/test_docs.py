@@ -43,7 +43,7 @@ def test_every_command_of_the_pages_parses(arguments):
 
 
 def test_there_are_commands_to_parse():
-    assert {"edit", "render", "sweep", "bench", "batch", "report", "demo", "export-model", "info", "ui"} == {
+    assert {"edit", "render", "sweep", "bench", "ablate", "batch", "report", "demo", "export-model", "info", "ui"} == {
         words[0] for words in commands()
     }
 

@@ -8,7 +8,7 @@ import torch
 from dragtext.sdk.drag import LOOPS, loop_of
 from dragtext.sdk.drag.features import FeatureMap
 from dragtext.sdk.drag.motion import motion_loss
-from dragtext.sdk.errors import ModelError
+from dragtext.sdk.errors import InputError, ModelError
 from dragtext.sdk.model import identity
 from dragtext.sdk.settings import make_settings
 
@@ -49,6 +49,26 @@ def test_every_gradient_mode_runs_and_changes_both(model, method, gradients):
     first = steps[0].bottleneck if method == "dragnoise" else steps[0].latent
     assert not torch.equal(moved, first)
     assert not torch.equal(steps[-1].text, problem.text.tokens)
+
+
+@pytest.mark.parametrize("method", ["dragdiffusion", "freedrag", "gooddrag"])
+@pytest.mark.parametrize("mask_weight", [0.0, 0.1])
+def test_a_held_background_is_the_undragged_ones_after_every_update(model, method, mask_weight):
+    problem = make_problem(model, method, hold_background=True, mask_weight=mask_weight)
+    outside = (problem.mask == 0).expand_as(problem.latent)
+    steps = [step for step in loop_of(method)(problem) if step.updated]
+    assert len(steps) > 1
+    for step in steps:
+        original = problem.latent if step.reference is None else step.reference
+        assert torch.equal(step.latent[outside], original[outside])
+        assert not torch.equal(step.latent[~outside], original[~outside])
+    free = [step for step in loop_of(method)(make_problem(model, method, mask_weight=mask_weight)) if step.updated]
+    assert not torch.equal(free[-1].latent[outside], problem.latent[outside])
+
+
+def test_dragnoise_has_no_background_to_hold(editor):
+    with pytest.raises(InputError, match="leave hold_background out"):
+        editor.drag([((20, 20), (60, 50))], method="dragnoise", hold_background=True, lora_steps=0)
 
 
 @pytest.mark.parametrize("method", LOOPS)

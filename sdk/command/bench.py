@@ -117,7 +117,8 @@ def bench(
 
 def ablate(
     experiment: Annotated[
-        str, typer.Argument(help="one of text, text-weight, text-rate, block, extrapolation, guidance, overhead")
+        str,
+        typer.Argument(help="text, text-weight, text-rate, block, extrapolation, guidance, background or overhead"),
     ],
     methods: Annotated[
         Optional[str], typer.Option("--methods", help="loops that it is crossed with [the experiment's own]")

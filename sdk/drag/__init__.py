@@ -1,6 +1,7 @@
 """The drag loops. A method is a module here that brings its published `DEFAULTS` and its `steps`.
 
-It may bring `check`, for a model that it cannot drag on, and `most_steps`, where its settings bound its updates.
+It may bring `check`, for a model or a setting that it cannot drag with, and `most_steps`, where its settings bound its
+updates.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ def loop_of(method: str) -> Callable[[DragProblem], Generator[Step, None, None]]
     return _module(method).steps
 
 
-def check_model(method: str, model: DiffusionModel) -> None:
-    """Raise ModelError where the method cannot drag on this model."""
-    check = getattr(_module(method), "check", None)
+def check_edit(settings: ResolvedSettings, model: DiffusionModel) -> None:
+    """Raise ModelError where the method cannot drag on this model, InputError for a setting that it cannot heed."""
+    check = getattr(_module(settings.method), "check", None)
     if check is not None:
-        check(model)
+        check(model, settings)
 
 
 def most_steps(settings: ResolvedSettings) -> int:

@@ -27,4 +27,4 @@ DEFAULTS: dict[str, Any] = {
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """One `Step` per update of the latent (and the text embedding), and a last one that only looks."""
-    return pull(problem, problem.begin, problem.evaluate, lambda latent: {"latent": latent})
+    return pull(problem, problem.begin, problem.evaluate, lambda latent: {"latent": latent}, problem.latent)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..model.base import DiffusionModel
 from ..model.taps import features_only, mid_block, remember, replace_mid
 from ..result import Step
+from ..settings import ResolvedSettings
 from .features import FeatureMap
 from .problem import DragProblem
 from .supervised import pull
@@ -34,9 +36,11 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def check(model: DiffusionModel) -> None:
-    """Raise ModelError for a model without a mid block."""
+def check(model: DiffusionModel, settings: ResolvedSettings) -> None:
+    """Raise ModelError for a model without a mid block, InputError for what only a latent has."""
     mid_block(model)
+    if settings.hold_background:
+        raise InputError("DragNoise never changes the latent, so there is nothing to hold; leave hold_background out.")
 
 
 def steps(problem: DragProblem) -> Generator[Step, None, None]:

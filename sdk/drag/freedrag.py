@@ -157,6 +157,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
                 return
             good, success = state, bool(facts["hardest"] < small)
             updates.apply(x, text, motion, background, success, bool(facts["advancing"]))
+            problem.hold(x, problem.latent)
             state = x.snapshot(), text.snapshot()
             del live, previous, losses, motion, background, loss  # the graph, before anybody else has a turn
             yield step(state, loss=float(facts["loss"]))

@@ -157,6 +157,7 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
                 return
             x_gradient, text_gradient, usable = gradients(motion, background, x.leaf, text.leaf, active.sum())
             x.step(x_gradient, usable)
+            problem.hold(x, reference[level])
             text.step(text_gradient, usable)
             iteration.after = state = _State(x.snapshot(), text.snapshot(), level)
             number += 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..model.base import Conditioning, DiffusionModel
@@ -15,6 +16,7 @@ from ..model.taps import features_and_prediction, features_only
 from ..settings import ResolvedSettings
 from .features import FeatureMap, to_places
 from .motion import background_loss
+from .variable import Variable
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ class DragProblem:
     def places(self, positions: np.ndarray) -> Tensor:
         """(n, 2) grid positions on the latent's device."""
         return to_places(positions, self.latent.device)
+
+    def hold(self, x: Variable, original: Tensor) -> None:
+        """Give the optimised latent what `original` (1, c, h, w) has outside the mask, where the settings say so."""
+        if self.settings.hold_background and self.mask is not None:
+            x.give(torch.where(self.mask > 0, x.leaf, original))
 
     def weighted_background(self, previous: Tensor | None, start: Tensor | None) -> Tensor | None:
         """`mask_weight` times the sum of changes outside the mask; None where nothing is protected."""

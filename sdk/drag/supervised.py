@@ -47,8 +47,13 @@ class _Told(Telling[State]):
         return self.step(number, state, reached=not facts["active"] > 0)
 
 
-def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Describe) -> Generator[Step, None, None]:
+def pull(
+    problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Describe, held: Tensor | None = None
+) -> Generator[Step, None, None]:
     """Optimise a tensor that begins as `start`, and the text embedding: a `Step` per update, and a last that looks.
+
+    held: what the tensor is outside the mask for whoever wants it held there (`DragProblem.hold`); None for a tensor
+    that has no such place.
 
     Order within an iteration, as published: forward, point tracking (not in the first), stop test, losses, update of
     the tensor, update of the text from the same forward.
@@ -86,6 +91,8 @@ def pull(problem: DragProblem, start: Tensor, evaluate: Evaluate, describe: Desc
             return
         x_gradient, text_gradient, usable = gradients(motion, background, x.leaf, text.leaf, active.sum())
         x.step(x_gradient, usable)
+        if held is not None:
+            problem.hold(x, held)
         text.step(text_gradient, usable)
         iteration.after = state = x.snapshot(), text.snapshot()
         del features, previous, motion, background, loss  # the graph, before anybody else has a turn

@@ -44,6 +44,11 @@ class Variable:
             mean, square = torch.where(usable, mean, self._mean), torch.where(usable, square, self._square)
         self._mean, self._square, self._steps = mean, square, steps
 
+    @torch.no_grad()
+    def give(self, value: Tensor) -> None:
+        """Another value; what Adam has learnt stays."""
+        self.leaf.copy_(value)
+
     def snapshot(self) -> Tensor:
         """A detached copy of the value."""
         return self.leaf.detach().clone()

@@ -110,7 +110,8 @@ OTHER_VALUES = {
     "lora_batch": 2, "seed": 9, "resolution": 128, "crop": "auto", "displacement": 2.5, "expected_loss": 0.75,
     "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6, "composite": False,
     "start": "cells", "memory": "lean", "seam": 6.5, "start_noise": 0.25, "repaint": "revealed",
-    "guidance": 1.5, "guidance_schedule": "ramp", "feature_guidance": 2.0, "negative_prompt": "blurry, bad",
+    "hold_background": True, "guidance": 1.5, "guidance_schedule": "ramp", "feature_guidance": 2.0,
+    "negative_prompt": "blurry, bad",
 }  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def test_every_setting_has_a_flag_and_a_place_in_the_request_file(way, picture, 
         arguments = ["--drag", "1,1:9,9"]
         for name, value in OTHER_VALUES.items():
             flag = name.replace("_", "-")
-            arguments += [f"--no-{flag}"] if value is False else [f"--{flag}", value]
+            arguments += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", value]
     else:
         path = tmp_path / "request.json"
         path.write_text(json.dumps({"drags": [[[1, 1], [9, 9]]], "settings": OTHER_VALUES}))
