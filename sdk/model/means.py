@@ -139,6 +139,9 @@ def phases(
         stages = None if masked and settings.mask_weight > 0 else number
         graphs = 2 if settings.guided else 1  # the negative prompt's beside the prompt's
         beside["drag"] = about.graph(cells, graphs, stages=stages, again=means.again)
+    if settings.lora_steps:
+        for phase in beside.keys() & {"invert", "drag", "denoise"}:
+            beside[phase] += about.merged
     there += 4 * adapter
     return {
         phase: round(there + woken * (phase in ("encode", "decode")) + BESIDES * count)
