@@ -53,7 +53,9 @@ def written(study: Study, name: str) -> Iterator[str]:
         yield f"Expected: {run.expected}\n"
     command = re.sub(r" (-o|--devices|--threads) \S+", "", run.command)
     yield f"```\n{command} -o {name}\n```\n"
-    timed = [measure for measure in study.costs if measure.metric.name in TIMES]
+    # A processor's memory is counted for the process, whatever arm it was for.
+    wanted = TIMES if "cuda" in run.device else TIMES[:1]
+    timed = [measure for measure in study.costs if measure.metric.name in wanted]
     places = [measure for wanted in SHOWN for measure in study.measures if measure.metric.name == wanted]
     shown = [*(timed if name.endswith("overhead") else places)]
     shown = [measure for measure in shown if any(study.values(arm, measure) for arm in study.arms)]

@@ -93,7 +93,7 @@ def _kind(settings: ResolvedSettings) -> tuple[Any, ...]:
 
 
 def _levels(settings: ResolvedSettings) -> float:
-    return settings.strength * settings.inference_steps
+    return settings.strength * settings.inference_steps * (1 if settings.guidance == 1 else 2)
 
 
 # What a phase's time goes with: for an edit that is asked for, given one that was.
@@ -119,7 +119,8 @@ def _knows(taken: Taken, picture: Picture, settings: ResolvedSettings, phase: st
     if phase == "invert":
         if settings.start == "warp":
             return False  # another start is another picture
-        names += ["strength", "inference_steps", "guidance", "guidance_schedule", "negative_prompt"]
+        names += ["strength", "inference_steps", "guidance"]
+        names += ["guidance_schedule", "negative_prompt"] if settings.guidance != 1 else []
     return all(getattr(before, name) == getattr(settings, name) for name in names)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from ..sdk.errors import InputError
 from ..sdk.request import Request
@@ -44,13 +45,13 @@ def write_infotext(result: EditResult, edit: str, v: tuple[float, float] = (1.0,
     return "\n".join([result.request.prompt, *([f"{NEGATIVE} {negative}"] if negative else []), line]).strip()
 
 
-def infotext_pairs(result: EditResult, edit: str, v: tuple[float, float] = (1.0, 1.0)) -> dict[str, str | int]:
+def infotext_pairs(result: EditResult, edit: str, v: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
     """Keys and values of the line. None of the hosts' own keys may switch anything on in txt2img."""
     width, height = result.image.size
-    pairs: dict[str, str | int] = {
+    pairs: dict[str, Any] = {
         "Steps": result.settings.inference_steps,
         "Sampler": "DDIM",
-        "CFG scale": f"{result.settings.guidance:g}",
+        "CFG scale": _whole(result.settings.guidance),
         "Seed": result.settings.seed,
         "Size": f"{width}x{height}",
         "Model": result.model,
@@ -127,6 +128,11 @@ def _chosen(settings: Settings) -> str:
     values = as_dict(settings).items()
     chosen = {name: value for name, value in values if name not in elsewhere and value != standard[name]}
     return ", ".join(f"{name}={value}" for name, value in chosen.items())
+
+
+def _whole(number: float) -> float | int:
+    """1 rather than 1.0, as the hosts write it."""
+    return int(number) if number == int(number) else number
 
 
 def _prompts(lines: list[str]) -> tuple[str, str]:

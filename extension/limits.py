@@ -22,7 +22,6 @@ LONGEST_SENTENCE = 400
 def check_request(request: Request, size: tuple[int, ...]) -> None:
     """Raise InputError where a request is too large or does not fit its picture (height, width)."""
     check_prompt(request.prompt)
-    check_prompt(request.settings.negative_prompt)
     if not request.drags:
         raise InputError("There are no drags; give at least one handle point and its target.")
     check_count(len(request.drags))

@@ -52,7 +52,7 @@ OPTIONS = (
     ),
     Option("cache_limit_mb", 2048, "DragText: largest size of the cache on disk, in MB", "", 0, 65536),
 )
-_PART = re.compile(r'(?:"[^"]*"|[^,])+')
+_PART = re.compile(r'(?:"[^"]*"|[^,\n])+')
 BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -75,7 +75,7 @@ def parse_settings(text: str) -> Settings:
     A value with commas of its own stands in double quotes.
     """
     values: dict[str, Any] = {}
-    for part in _PART.findall(text.replace("\n", ",")):
+    for part in _PART.findall(text):
         if not part.strip():
             continue
         name, equals, value = (piece.strip() for piece in part.partition("="))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..sdk.settings import LOOP_SETTINGS, Settings, given_settings, make_settings
 
 MOST_INFERENCE_STEPS = 20
-NOT_TAKEN = {*LOOP_SETTINGS, "method", "start", "start_noise", "repaint"}
+# Guidance doubles the time of a result that is to be there at once.
+NOT_TAKEN = {*LOOP_SETTINGS, "method", "start", "start_noise", "repaint", "guidance", "guidance_schedule"}
 
 
 def quick_settings(asked: Settings) -> Settings:

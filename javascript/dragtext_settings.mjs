@@ -243,6 +243,7 @@ export class Form {
       if (info.name === "method") this.method = place.appendChild(make("div", { class: "dragtext_help" }));
       return;
     }
+    if (info.kind === "text") return; // gradio's own box, as wide as the form
     box.setAttribute("inputmode", info.kind === "int" ? "numeric" : "decimal");
     const reset = make("button", {
       type: "button",

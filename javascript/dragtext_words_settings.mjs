@@ -77,7 +77,7 @@ export const GERMAN = {
     "Führung der Merkmale",
     "Maß der Führung der Merkmale, die gezogen werden (die von DragDiffusion für erzeugte Bilder); 1 ist keine",
   ],
-  negative_prompt: ["Negativer Prompt", "wovon die Führung wegführt; wird nie optimiert"],
+  negative_prompt: ["Negativer Prompt", "wovon die Führung wegführt; ohne sie wird er nicht gelesen"],
   feature_block: ["Merkmalsstufe", "Stufe des Decoders, deren Merkmale gezogen werden, von grob nach fein; die letzte ist 4"],
   supervision_radius: ["Radius des Zugs", "halbe Breite des gezogenen Fensters, in Bildpunkten des Merkmalsgitters"],
   tracking_radius: [

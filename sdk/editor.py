@@ -161,7 +161,7 @@ class Editor:
         carried = np.any(given, axis=0) if given else None if regions is None else regions.union
         if room is None and carried is not None:
             room = mask_around(carried, pairs)
-        placement = self._place(asked, pairs, room, notes)
+        placement = self._place(asked, pairs, room, (*notes, *_vain(asked, room is not None)))
         if room is not None and not placement.mask(room).any():
             raise InputError("The mask is too small for the working size; paint a larger area or use crop='auto'.")
         uris = tuple(mask_to_uri(one) for one in given)
@@ -252,6 +252,14 @@ class Editor:
                 self._said.add(note)
                 log.warning(note)
         return placement
+
+
+def _vain(asked: Settings, masked: bool) -> Iterator[str]:
+    """Sentences about what was asked for and does nothing."""
+    if asked.negative_prompt and not asked.resolve().guided:
+        yield "The negative prompt is not read without guidance; give guidance=2 or more (--guidance 2)."
+    if asked.hold_background and not masked:
+        yield "Without a mask there is no background to hold."
 
 
 def edit(

@@ -55,7 +55,9 @@ class Prepared:
         if not settings.guided:
             return None
         own = [trait for trait in traits if trait[0] == "text"]
-        key = self._key("negative", model, str(model.device), settings.negative_prompt, frame.padded, *own)
+        # A host's prompt may say another thing at another level.
+        parts = settings.negative_prompt, settings.strength, frame.padded
+        key = self._key("negative", model, str(model.device), *parts, *own)
         against = self._recall(key)
         if against is None:
             against = self._keep(key, model.encode_negative(settings.negative_prompt, frame.padded))

@@ -111,7 +111,9 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         description="scale of guidance on the features that are dragged (DragDiffusion's, for generated pictures); 1 "
         "is none",
     )
-    negative_prompt: str = Field(default="", description="what guidance leads away from; never optimised")
+    negative_prompt: str = Field(
+        default="", max_length=10_000, description="what guidance leads away from, without which it is not read"
+    )
     feature_block: int = Field(
         default=3, ge=1, le=4, description="decoder stage whose features are dragged, coarse to fine; the last one is 4"
     )
@@ -300,7 +302,7 @@ def _switches() -> frozenset[str]:
 @dataclass(frozen=True)
 class SettingInfo:
     """One setting. default: None where it depends on the method (`published`) or the picture; `least` is excluded as a
-    value itself where `above` is true."""
+    value itself where `above` is true; the `most` of a text is its characters."""
 
     name: str
     kind: Kind
@@ -333,7 +335,7 @@ class SettingInfo:
         if self.least is not None:
             schema["exclusiveMinimum" if self.above else "minimum"] = self.least
         if self.most is not None:
-            schema["maximum"] = self.most
+            schema["maxLength" if self.kind == "text" else "maximum"] = self.most
         if self.default is not None:
             schema["default"] = self.default
         return schema
@@ -360,6 +362,6 @@ def _info(name: str, field: dict[str, Any], default: Any) -> SettingInfo:
         published={method: values[name] for method in METHODS if name in (values := defaults_of(method))},
         choices=tuple(facts.get("enum", ())),
         least=facts["exclusiveMinimum"] if above else facts.get("minimum"),
-        most=facts.get("maximum"),
+        most=facts.get("maxLength" if kind == "text" else "maximum"),
         above=above,
     )

@@ -160,7 +160,17 @@ def test_sdxl_takes_zeros_for_no_negative_prompt(model, xl):
     assert torch.equal(model.encode_negative("").tokens, model.encode_text("").tokens)
 
 
-@pytest.mark.parametrize("wrong", [{"guidance": 0.5}, {"feature_guidance": 31}, {"negative_prompt": "\ud800"}])
+def test_what_does_nothing_is_said(editor):
+    result = editor.drag(DRAG, **FAST, negative_prompt="a dog", hold_background=True)
+    said = " ".join(result.notes)
+    assert "not read without guidance" in said
+    assert "no background to hold" in said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"guidance": 0.5}, {"feature_guidance": 31}, {"negative_prompt": "\ud800"}, {"negative_prompt": "a" * 10_001}],
+)
 def test_what_cannot_be_is_said(wrong):
     with pytest.raises(sdk.InputError, match=next(iter(wrong))):
         make_settings(wrong)

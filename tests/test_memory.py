@@ -200,6 +200,15 @@ def test_the_less_there_is_the_more_is_done():
     assert needs == sorted(needs, reverse=True)
 
 
+def test_two_prompts_are_counted_where_a_backward_pass_goes_through_both():
+    def dragged(masked, **more):
+        return phases(UNET, BOTH, make_settings(more, ASKED).resolve(), masked, NONE)["drag"]
+
+    assert dragged(True, guidance=2.0) > 1.5 * dragged(True)  # the background's prediction
+    assert dragged(False, guidance=2.0) == dragged(False)  # features alone, which are the prompt's
+    assert dragged(False, feature_guidance=2.0) > 1.3 * dragged(False)
+
+
 def test_what_a_backend_cannot_do_is_not_done():
     means = chosen(GIGABYTE, Ability()).means
     assert (means.rest, means.tiles, means.at_once, means.again) == (False, False, 1, True)

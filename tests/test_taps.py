@@ -11,7 +11,6 @@ from dragtext.sdk.model.taps import (
     features_and_prediction,
     features_only,
     low_rank_adapter,
-    merges,
     projections,
     remember,
     replace_mid,
@@ -130,42 +129,6 @@ def test_the_adapter_equals_merged_weights(model):
             actual = model.predict(latent, 500, Conditioning(text))
     assert (actual - predict(model)).abs().max() > 1e-3
     assert torch.allclose(actual, expected, atol=1e-4)
-
-
-def test_a_fixed_adapter_computes_in_one_matrix_and_one_that_is_trained_beside_it(model):
-    latent, text = inputs()
-    fixed = random_adapter(model)
-    trained = {path: tuple(part.clone().requires_grad_() for part in pair) for path, pair in fixed.items()}
-    layer = next(iter(projections(model.unet).values()))
-    seen = []
-    handle = layer.register_forward_hook(lambda *_: seen.append(1))
-    try:
-        with low_rank_adapter(model.unet, fixed):
-            assert "forward" in vars(layer)
-            assert len(layer._forward_hooks) == 1
-            one = model.predict(latent, 500, Conditioning(text))
-        with low_rank_adapter(model.unet, trained):
-            assert "forward" not in vars(layer)
-            assert len(layer._forward_hooks) == 2
-            other = model.predict(latent, 500, Conditioning(text))
-    finally:
-        handle.remove()
-    assert len(seen) == 2  # a hook of somebody else's runs all the same
-    assert torch.allclose(one, other, atol=1e-5)
-    assert "forward" not in vars(layer)
-
-
-@pytest.mark.parametrize("why", ["half", "own forward", "class"])
-def test_layers_that_are_not_plain_keep_their_own_matrix(model, monkeypatch, why):
-    layer = copy.deepcopy(next(iter(projections(model.unet).values())))
-    assert merges(layer)
-    if why == "half":
-        layer.half()
-    elif why == "own forward":
-        layer.forward = layer.forward
-    else:  # as A1111 does for its networks
-        monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, x: torch.nn.functional.linear(x, self.weight))
-    assert not merges(layer)
 
 
 def test_the_adapter_equals_peft(model):

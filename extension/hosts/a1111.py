@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class LdmModel(DiffusionModel):
     """The SDK's view of an ldm `LatentDiffusion`. Nothing is copied; the host's own modules compute.
 
     model: `shared.sd_model`; autocast, without_autocast: the host's functions of these names; device, dtype: of the
-    U-Net; fingerprint: of everything that decides its output; text: what of the edit's prompt is encoded.
+    U-Net; fingerprint: of everything that decides its output; text: what of the edit's prompt is encoded; negative:
+    what of a negative prompt is.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class LdmModel(DiffusionModel):
         fingerprint: str,
         name: str,
         text: str,
+        negative: Callable[[str], str],
     ) -> None:
         self._model = model
         self._autocast, self._without_autocast = autocast, without_autocast
         self._vae_dtype = vae_dtype
-        self._text = text
+        self._text, self._negative = text, negative
         self.unet: nn.Module = model.model.diffusion_model
         self.layout = original_layout(self.unet)
         self.device, self.dtype = device, dtype
@@ -99,7 +102,8 @@ class LdmModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        return self._encoded(prompt, sized(prompt, size, negative=True))
+        text = self._negative(prompt)
+        return self._encoded(text, sized(text, size, negative=True))
 
     def _encoded(self, text: str, told: Any) -> Conditioning:
         encoder = self._encoder()
@@ -191,6 +195,7 @@ class A1111(WebUI):
                 fingerprint=_fingerprint(sd_model, text),
                 name=Path(sd_model.sd_checkpoint_info.filename).stem,
                 text=text,
+                negative=partial(prompt_at, strength=strength),
             )
             model.recommended = read_recommended(Path(sd_model.sd_checkpoint_info.filename))
             yield model

@@ -14,6 +14,7 @@ LABELS = {
     "method": "DragText method",
     "text_weight": "DragText text weight",
     "strength": "DragText strength",
+    "guidance": "DragText guidance",
     V: "DragText v",
 }
 

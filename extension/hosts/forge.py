@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,11 +49,20 @@ class ForgeModel(DiffusionModel):
     """The SDK's view of a Forge engine. Nothing is copied; the U-Net is called directly, past sampling patches.
 
     engine: `shared.sd_model`; load: puts the U-Net on its device and makes it fit for gradients again, given the bytes
-    that its graph will need.
+    that its graph will need; text, negative: as for `LdmModel`.
     """
 
-    def __init__(self, engine: Any, *, load: Callable[[float], None], fingerprint: str, name: str, text: str) -> None:
-        self._engine, self._load, self._text = engine, load, text
+    def __init__(
+        self,
+        engine: Any,
+        *,
+        load: Callable[[float], None],
+        fingerprint: str,
+        name: str,
+        text: str,
+        negative: Callable[[str], str],
+    ) -> None:
+        self._engine, self._load, self._text, self._negative = engine, load, text, negative
         self._ready_for = 0.0
         objects = engine.forge_objects
         self._kmodel = objects.unet.model
@@ -107,7 +117,8 @@ class ForgeModel(DiffusionModel):
 
     @torch.no_grad()
     def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        return self._encoded(prompt, sized(prompt, size, negative=True))
+        text = self._negative(prompt)
+        return self._encoded(text, sized(text, size, negative=True))
 
     def _encoded(self, text: str, told: Any) -> Conditioning:
         from modules import shared
@@ -219,6 +230,7 @@ class Forge(WebUI):
                 fingerprint=_fingerprint(engine, patcher, text),
                 name=Path(engine.filename).stem,
                 text=text,
+                negative=partial(prompt_at, strength=strength),
             )
             model.recommended = read_recommended(Path(engine.filename))
             yield model

@@ -167,7 +167,8 @@ def _sampling(repeater: Repeater, p: Any, text: str, v: float) -> Callable[..., 
     asked = repeater.request(text, picture, getattr(image, "info", {}))
     asked = overridden(asked, axes, str(p.all_prompts[0]))
     p.all_prompts, p.main_prompt = [asked.prompt], asked.prompt
-    p.all_negative_prompts, p.main_negative_prompt = [""], ""
+    negative = asked.settings.negative_prompt  # the infotext of a generation has it from here
+    p.all_negative_prompts, p.main_negative_prompt = [negative], negative
 
     def sample(*_: Any, **__: Any) -> Any:
         from modules import devices, processing

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import InputError
 from ..picture.files import check_writable, make_folder, write_atomically
-from .tasks import Key, Task, file_name
+from .tasks import Key, Task, arm_name, file_name
 
 FORMAT = 1
 MANIFEST, ROWS, CLAIMS = "manifest.json", "rows.jsonl", "claims"
@@ -136,7 +136,7 @@ class RunFolder:
 
     def picture(self, task: Task) -> Path:
         """Where an edit's picture goes; its folder is there afterwards."""
-        return self.beside(task.item, f"{file_name(task.arm)}-{task.seed}.png")
+        return self.beside(task.item, f"{arm_name(task.arm)}-{task.seed}.png")
 
     def beside(self, item: str, name: str) -> Path:
         """A file of an item's folder, which is there afterwards."""

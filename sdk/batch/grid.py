@@ -19,10 +19,11 @@ from ..picture.drawing import contact_sheet, thumbnail
 from ..picture.files import write_atomically, write_picture
 from ..picture.reading import LoadedImage, load_image
 from ..request import Request
-from ..settings import Settings, given_settings, make_settings, setting_names
+from ..settings import Settings, catalogue, given_settings, make_settings, setting_names
 from .tasks import Key, RequestSource, Task, file_name
 
 MAX_CELLS = 400
+TEXTS = frozenset(info.name for info in catalogue() if info.kind == "text")
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:
@@ -32,6 +33,8 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     if name not in setting_names():
         known = ", ".join(setting_names())
         raise InputError(f"--vary {text}: there is no setting '{name}'; the settings are: {known}.")
+    if name in TEXTS:
+        return name, list(dict.fromkeys(value.strip() for value in values.split(",")))
     parsed = []
     for value in values.split(","):
         try:
@@ -40,7 +43,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
             parsed.append(value.strip())
     if "" in parsed:
         raise InputError(f"--vary {text} has an empty value; write it like --vary text_weight=0,0.1,1.")
-    return name, parsed
+    return name, [value for number, value in enumerate(parsed) if value not in parsed[:number]]
 
 
 @dataclass(frozen=True)
@@ -52,25 +55,31 @@ class Cell:
 
 
 def cells(
-    axes: Sequence[tuple[str, list[Any]]], image: Path, loaded: LoadedImage, request: Request, parts: int = 1
+    axes: Sequence[tuple[str, list[Any]]],
+    image: Path,
+    loaded: LoadedImage,
+    request: Request,
+    *,
+    how: str = "",
+    together: bool = True,
 ) -> tuple[Cell, ...]:
     """All combinations, the last axis fastest, as the edits of a run.
 
-    image: the picture's file, and what was read from it; request: with its masks inside. parts: in how many groups the
-    edits are dealt out, each of which pays for the picture's preparation once. Raises InputError for what cannot be.
+    image: the picture's file, and what was read from it; request: with its masks inside; how: what else the edits
+    depend on, as the model's precision. together: one worker does all of them and pays for the picture's preparation
+    once, or any number of workers take one after the other. Raises InputError for what cannot be.
     """
     if not axes:
         raise InputError("There is nothing to vary; give --vary, for example --vary method=gooddrag,dragdiffusion.")
     # The item knows everything besides what varies, so a changed request does not meet old results.
-    asked = request.to_json() + loaded.fingerprint
+    asked = request.to_json() + loaded.fingerprint + how
     item = f"{file_name(image.stem)[:60]}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
     source = RequestSource(image.absolute(), request)
     found = []
-    for number, values in enumerate(product(axes)):
+    for values in product(axes):
         settings = make_settings(values, request.settings)  # a wrong value is refused before a model loads
         arm = ",".join(f"{name}={value}" for name, value in values.items())
-        group = f"{item}-{number % parts}"
-        task = Task(item, group, arm, settings.seed, source, _without_seed(settings))
+        task = Task(item, item if together else f"{item} {arm}", arm, settings.seed, source, _without_seed(settings))
         found.append(Cell(values, task))
     return tuple(found)
 
@@ -129,7 +138,7 @@ def write_tables(
     pictures, labels = [thumbnail(original)], ["original"]
     for row in rows:
         picture = np.zeros_like(pictures[0])
-        if row["picture"]:
+        if row["picture"] and (folder / row["picture"]).is_file():  # somebody may have deleted it
             picture = thumbnail(load_image(folder / row["picture"]).visible)
         pictures.append(picture)
         labels.append(" ".join(f"{name} {row[name]}" for name in varied) + (" (failed)" if row["error"] else ""))

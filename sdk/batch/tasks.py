@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -104,12 +105,20 @@ def grouped(tasks: Iterable[Task]) -> tuple[Group, ...]:
     groups: dict[str, list[Task]] = defaultdict(list)
     seen: set[Key] = set()
     for task in tasks:
-        place = file_name(task.item).lower(), file_name(task.arm).lower(), task.seed
+        place = file_name(task.item).lower(), arm_name(task.arm), task.seed
         if place in seen:
             raise InputError(f"The run has {task.item} by {task.arm} with seed {task.seed} twice; names must differ.")
         seen.add(place)
         groups[task.group].append(task)
     return tuple(Group(name, tuple(members)) for name, members in groups.items())
+
+
+def arm_name(text: str) -> str:
+    """An arm's name as a file's, another one for every arm: what had to be changed has digits of its own behind it."""
+    shown = re.sub(r"[^\w.+,=-]+", "-", text)[:80]
+    if shown == text.lower():
+        return shown
+    return f"{shown}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def file_name(text: str) -> str:

@@ -180,6 +180,7 @@ def _read_request(
 
     asked = read_request(path) if path else Request(())
     given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: _as_text(value) if isinstance(value, str) else value for name, value in given.items()}
     return Request(
         drags=tuple(parse_drag(text) for text in drags) if drags else asked.drags,
         prompt=asked.prompt if prompt is None else _as_text(prompt),

@@ -46,9 +46,9 @@ class Where:
         return listed(self.devices or "")
 
     @property
-    def count(self) -> int:
-        """How many workers there are, as far as anybody says."""
-        return self.workers or len(self.places) or 1
+    def alone(self) -> bool:
+        """Whether one worker does all of it."""
+        return self.ray is None and len(self.places) < 2
 
     def check(self) -> None:
         """Raises InputError."""

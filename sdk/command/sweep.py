@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from ..errors import InterruptedEditError
+from ..errors import DragTextError, InputError
 from .arguments import (
     AttentionOption,
     DeviceOption,
@@ -65,7 +66,8 @@ def sweep(
     asked = replace(asked, mask=None if mask_array is None else mask_to_uri(mask_array))
     axes = [parse_axis(text) for text in vary or ()]
     where = Where(device, devices, ray, workers, threads)
-    grid = cells(axes, Path(image), loaded, asked, where.count)
+    how = f"{dtype} {attention} {vae}"
+    grid = cells(axes, Path(image), loaded, asked, how=how, together=where.alone)
     folder = Path(output_dir or beside(image, "-sweep"))
 
     def write() -> list[dict[str, Any]]:
@@ -78,8 +80,8 @@ def sweep(
             [cell.task for cell in grid],
             folder,
             {
-                **facts(f"{Path(image).name}, {len(grid)} edits", 1, sorted({cell.task.seed for cell in grid})),
-                "arms": {cell.task.arm: dict(cell.varied) for cell in grid},
+                **facts(f"{Path(image).name}, {len(grid)} edits", 1, [asked.settings.seed]),
+                "arms": {cell.task.arm: {**cell.task.settings, **cell.varied} for cell in grid},
                 "metrics": {},
             },
             {"source": model, "dtype": dtype, "attention": attention, "vae": vae},
@@ -87,8 +89,9 @@ def sweep(
             quiet=quiet,
             line=lambda row: f"{row['distance_left']:.1f} px left",
         )
-    except InterruptedEditError:
-        write()  # what is done
+    except DragTextError:
+        with suppress(InputError):  # what is done, if it can be; the reason for the end says more
+            write()
         raise
     rows = write()
     if json_:

@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..model.base import DiffusionModel
 from ..settings import given_settings, make_settings
 from .metrics import METRICS, Case, Tools, available, measure_edit, metric_of, reversed_drags
-from .readers import Item
+from .readers import POINTS, UNNAMED, Item
 from .suited import loop_settings
-from .tasks import KINDS
+from .tasks import HARD
 
 OWN = "own"  # features of the model that did the edit
 RECOMMENDED = "recommended"  # an arm without a method: what the model itself recommends
@@ -40,7 +40,8 @@ class Arm:
         method = self.settings.get("method")
         if self.suited and method is not None and method != "warp":
             more = {name: value for name, value in self.settings.items() if name != "method"}
-            kind = item.category if item.category in KINDS else "move"
+            moves = item.category in (*HARD, UNNAMED) or item.category.startswith(POINTS)
+            kind = "move" if moves else item.category
             return given_settings(loop_settings(method, kind, **more))
         return dict(self.settings)
 

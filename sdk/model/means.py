@@ -137,11 +137,9 @@ def phases(
     if settings.has_loop:
         number = len(about.parts) - 2 - (FINEST - settings.feature_block)  # decoder stages up to the features
         stages = None if masked and settings.mask_weight > 0 else number
-        graphs = 2 if settings.guided else 1  # the negative prompt's beside the prompt's
+        # The negative prompt's beside the prompt's, where one of its ends is read.
+        graphs = 2 if settings.feature_guidance != 1 or (settings.guidance != 1 and stages is None) else 1
         beside["drag"] = about.graph(cells, graphs, stages=stages, again=means.again)
-    if settings.lora_steps:
-        for phase in beside.keys() & {"invert", "drag", "denoise"}:
-            beside[phase] += about.merged
     there += 4 * adapter
     return {
         phase: round(there + woken * (phase in ("encode", "decode")) + BESIDES * count)

@@ -18,7 +18,7 @@ from torch import nn
 
 from .base import DiffusionModel
 from .recompute import RESIDUAL, TRANSFORMER
-from .taps import merges, projections
+from .taps import projections
 
 log = logging.getLogger("dragtext")
 
@@ -52,8 +52,7 @@ class Outline:
     parts: units of encoder and mid block, of each decoder stage, and behind them. skips: values that the encoder hands
     to the decoder, for each cell. size: bytes of a value. companions: of the text encoders and of the autoencoder.
     width: channels of the autoencoder's first stage, precise: bytes of its values. adapter: values of an adapter of
-    rank 1; merged: bytes of the matrices that it is added to once it is fixed. beside: what the backend keeps beside
-    the weights.
+    rank 1. beside: what the backend keeps beside the weights.
     """
 
     unet: int
@@ -64,7 +63,6 @@ class Outline:
     width: int
     precise: int
     adapter: int
-    merged: int = 0
     beside: int = 0
 
     def units(self, stages: int | None = None) -> tuple[Unit, ...]:
@@ -141,7 +139,6 @@ def _outline(model: DiffusionModel) -> Outline:
         width=_width(vae),
         precise=size if first is None else first.element_size(),
         adapter=sum(layer.in_features + layer.out_features for layer in layers),
-        merged=sum(layer.weight.numel() * layer.weight.element_size() for layer in layers if merges(layer)),
         beside=model.kept_beside(),
     )
 

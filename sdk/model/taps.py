@@ -190,8 +190,7 @@ def low_rank_adapter(unet: nn.Module, weights: Mapping[str, tuple[Tensor, Tensor
     """Add `up(down(x))` to each named projection (LoRA, Hu et al. 2021, scale 1).
 
     weights: path -> (down (rank, in), up (out, rank)); they may require gradients; those that do not must stay as they
-        are within the block. Where nothing but rounding to 24 bits tells the two apart, such a projection computes with
-        one matrix for both.
+        are within the block.
     """
 
     def adapter(down: Tensor, up: Tensor):
@@ -212,33 +211,7 @@ def low_rank_adapter(unet: nn.Module, weights: Mapping[str, tuple[Tensor, Tensor
 
         return add
 
-    layers = {path: unet.get_submodule(path) for path in weights}
-    merged = {
-        layer: _merged(layer, *weights[path])
-        for path, layer in layers.items()
-        if merges(layer) and not any(part.requires_grad for part in weights[path])
-    }
-
-    def in_one(layer: nn.Module, _forward: Any) -> Any:
-        return lambda x: torch.nn.functional.linear(x, merged[layer], layer.bias)
-
-    with hooks() as handles, own_forwards(list(merged), in_one):
-        for path, layer in layers.items():
-            if layer not in merged:
-                handles.append(layer.register_forward_hook(adapter(*weights[path])))
+    with hooks() as handles:
+        for path, (down, up) in weights.items():
+            handles.append(unet.get_submodule(path).register_forward_hook(adapter(down, up)))
         yield
-
-
-def merges(layer: Any) -> bool:
-    """Whether a fixed adapter is added to the layer's matrix: a plain layer in full precision.
-
-    In half precision the sum would round much of the adapter away; hosts' layers, and torch's where a host has given
-    them another `forward`, have their own ways with a weight.
-    """
-    plain = type(layer) is nn.Linear and nn.Linear.forward.__module__ == nn.Linear.__module__
-    return plain and layer.weight.dtype == torch.float32 and "forward" not in vars(layer)
-
-
-@torch.no_grad()
-def _merged(layer: Any, down: Tensor, up: Tensor) -> Tensor:
-    return torch.addmm(layer.weight, up, down)

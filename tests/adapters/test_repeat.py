@@ -90,6 +90,17 @@ def test_the_generation_says_what_was_done(script):
     assert not grid.pnginfo
 
 
+def test_a_guided_drag_is_told_as_the_hosts_tell_a_generation(script):
+    p = generation(picture())
+    asked = request(guidance=2, negative_prompt="blurry, bad")
+    generate(script, p, True, asked.to_json(), 1.0)
+    assert (p.all_negative_prompts, p.main_negative_prompt) == (["blurry, bad"], "blurry, bad")
+    assert (p.cfg_scale, type(p.cfg_scale)) == (2, int)
+    line = ", ".join(f'{name}: "{value}"' for name, value in p.extra_generation_params.items())
+    text = f"a cat\nNegative prompt: {p.main_negative_prompt}\nSteps: 6, CFG scale: {p.cfg_scale}, {line}"
+    assert read_infotext(text).request == asked
+
+
 def test_a_picture_brings_its_own_request(script):
     image = picture()
     image.info = {"dragtext": request().to_json(), "dpi": (72, 72)}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dragtext import sdk
 from dragtext.sdk.batch.grid import cells, parse_axis
+from dragtext.sdk.batch.tasks import arm_name, grouped
 from dragtext.sdk.picture.reading import LoadedImage
 from dragtext.sdk.request import Request, make_drags
 from dragtext.sdk.settings import Settings
@@ -58,10 +59,33 @@ def test_cells_are_edits_of_one_item_the_last_axis_fastest():
     assert [cell.task.seed for cell in grid_of([("seed", [1, 2])])] == [1, 2]
 
 
-def test_for_several_workers_they_are_dealt_out():
-    groups = [cell.task.group for cell in grid_of(AXES, parts=2)]
-    assert groups == [groups[0], groups[1]] * 3
-    assert groups[0] != groups[1]
+def test_for_several_workers_each_is_a_group():
+    assert len({cell.task.group for cell in grid_of(AXES, together=False)}) == 6
+    assert {cell.task.item for cell in grid_of(AXES, together=False)} == {grid_of(AXES)[0].task.item}
+
+
+def test_another_precision_does_not_meet_old_results():
+    assert grid_of(AXES, how="float16")[0].task.item != grid_of(AXES)[0].task.item
+
+
+def test_of_a_texts_values_any_may_stand_in_one_grid():
+    """Also one that differs in its case or its marks alone, a number, and none."""
+    axis = parse_axis("negative_prompt=,Blurry,blurry,a cat,a-cat,5")
+    assert axis == ("negative_prompt", ["", "Blurry", "blurry", "a cat", "a-cat", "5"])
+    grid = grid_of([axis, ("guidance", [2, 3])])
+    assert len(grouped(cell.task for cell in grid)[0].tasks) == 12
+
+
+def test_a_name_may_be_longer_than_a_files():
+    axes = [(name, [0.001, 0.002]) for name in ("lr", "text_lr", "text_weight", "mask_weight", "strength", "lora_lr")]
+    (group,) = grouped(cell.task for cell in grid_of(axes))
+    names = {arm_name(task.arm) for task in group.tasks}
+    assert len(names) == 64
+    assert max(map(len, names)) < 100
+
+
+def test_a_value_that_is_given_twice_counts_once():
+    assert parse_axis("lr=0.1,0.10,0.2") == ("lr", [0.1, 0.2])
 
 
 @pytest.mark.parametrize(
