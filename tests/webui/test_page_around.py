@@ -62,6 +62,11 @@ def test_settings_are_found_set_kept_and_forgotten(client, person, tmp_path):
     assert int(person.value("setting_steps")) > 100
     steps.locator(".dragtext_reset").click()
     assert person.value("setting_steps") == ""
+    # A text has a box as wide as the form, for words.
+    words = person.page.locator("#dragtext_setting_negative_prompt [data-testid=textbox]")
+    assert words.bounding_box()["width"] > 150
+    assert words.get_attribute("inputmode") is None
+    person.fill("setting_negative_prompt", "blurry, bad")
     # A preset comes back by its name.
     person.fill("setting_steps", 17)
     person.page.locator('[data-preset="save"]').click()
@@ -69,8 +74,10 @@ def test_settings_are_found_set_kept_and_forgotten(client, person, tmp_path):
     person.page.keyboard.press("Enter")
     person.says("Saved as short")
     person.fill("setting_steps", "")
+    person.fill("setting_negative_prompt", "")
     person.page.locator("#dragtext_preset").select_option("short")
     person.page.wait_for_function("() => document.querySelector('#dragtext_setting_steps [type=text]').value === '17'")
+    assert words.input_value() == "blurry, bad"
     person.page.locator('[data-preset="delete"]').click()
     person.says("Deleted: short")
     assert "short" not in person.told("presets")
