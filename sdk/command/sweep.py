@@ -72,7 +72,8 @@ def sweep(
 
     def write() -> list[dict[str, Any]]:
         found = table(grid, RunFolder(folder).rows())
-        write_tables(folder, found, loaded.visible, [name for name, _ in axes], columns=len(axes[-1][1]))
+        if found:  # else the folder may be somebody else's
+            write_tables(folder, found, loaded.visible, [name for name, _ in axes], columns=len(axes[-1][1]))
         return found
 
     try:
@@ -100,6 +101,6 @@ def sweep(
     for row in rows:
         varied = "  ".join(f"{name} {row[name]}" for name, _ in axes)
         spent = "" if row["error"] else f"{row['updates']} updates  {row['seconds']:.1f} s"
-        outcome = row["error"] or f"{row['distance_left']:6.1f} px left  {spent}"
-        put(f"{varied}  {outcome}")
+        went = row["error"] or f"{row['distance_left']:6.1f} px left  {spent}"
+        put(f"{varied}  {went}")
     put(f"Saved {folder / 'table.csv'}, table.json and contact.png")

@@ -176,3 +176,12 @@ def test_a_cell_that_fails_is_a_row_and_not_the_end(swept, monkeypatch):
     assert [row["error"] for row in swept("text_weight=0,0.1")[1]] == ["", "no."]
     monkeypatch.undo()
     assert [row["error"] for row in swept("text_weight=0,0.1")[1]] == ["", ""]
+
+
+def test_a_folder_of_somebody_elses_stays_as_it_is(swept, tmp_path):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "letter.txt").write_text("dear")
+    code, _, error = swept("text_weight=0,0.1")
+    assert code == 2
+    assert "holds other files" in error
+    assert {path.name for path in (tmp_path / "grid").iterdir()} <= {"letter.txt", "claims"}
