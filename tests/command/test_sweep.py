@@ -110,10 +110,10 @@ def swept(model_folder, tmp_path, run):
     request = tmp_path / "request.json"
     request.write_text(REQUEST.to_json())
 
-    def sweep(*axes, more=()):
+    def sweep(*axes):
         vary = [part for axis in axes for part in ("--vary", axis)]
         asked = ("sweep", tmp_path / "in.png", "--request", request, "--model", model_folder, "-o", tmp_path / "grid")
-        code, told, error = run(*asked, "--json", *vary, *more)
+        code, told, error = run(*asked, "--json", *vary)
         return code, json.loads(told)["rows"] if code == 0 else [], error
 
     return sweep
@@ -155,13 +155,6 @@ def test_a_run_that_was_stopped_keeps_its_table_and_goes_on(swept, tmp_path, mon
     assert (code, len(rows)) == (0, 3)
     assert "2 of 3 are done already" in error
     assert rows[:2] == done
-
-
-def test_several_devices_share_a_grid(swept):
-    code, rows, _ = swept("text_weight=0,0.1,10,100", more=("--devices", "cpu,cpu"))
-    assert code == 0
-    assert [row["text_weight"] for row in rows] == [0, 0.1, 10, 100]
-    assert not any(row["error"] for row in rows)
 
 
 def test_a_cell_that_fails_is_a_row_and_not_the_end(swept, monkeypatch):
