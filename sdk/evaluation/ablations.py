@@ -85,7 +85,7 @@ _BACKGROUND: Mapping[str, Mapping[str, Any]] = {
 }
 # As many updates in every arm, and no point arrives before them.
 _TIMED = {"steps": 12, "reach_distance": 0.001, "tracks_per_level": 4}
-_SIZES = {f",{side}px": {"resolution": side, **_TIMED} for side in (128, 192, 256, 384)}
+_SIZES = {f",{side}px": {"resolution": side, **_TIMED} for side in (128, 192, 256)}
 
 
 def _named(ways: Mapping[str, Mapping[str, Any]]) -> _Arms:
