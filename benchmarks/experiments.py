@@ -18,7 +18,7 @@ from dragtext.sdk.evaluation.report.effect import Effect, Pair, effect, text_pai
 from dragtext.sdk.evaluation.report.numbers import show, show_interval, show_p
 from dragtext.sdk.evaluation.report.run import read_run
 from dragtext.sdk.evaluation.report.study import Arm, Measure, Study, make_study
-from dragtext.sdk.evaluation.report.tables import mean_of
+from dragtext.sdk.evaluation.report.tables import LEAST_FOR_INTERVAL, mean_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
 SHOWN = ("way", "overlap", "left-behind", "remains")  # means; of the last one also differences and a plot
@@ -89,11 +89,12 @@ def number(study: Study, arm: Arm) -> str:
 
 
 def mean(study: Study, arm: Arm, measure: Measure) -> str:
-    found, _ = mean_of(study, arm, measure)
+    found, number = mean_of(study, arm, measure)
     if found is None:
         return ""
     digits = 1 if measure.metric.unit in ("ms", "MB", "px") else 2
-    return f"{show(found.mean, digits)} {show_interval(found.low, found.high, digits)}"
+    interval = show_interval(found.low, found.high, digits) if number >= LEAST_FOR_INTERVAL else ""
+    return f"{show(found.mean, digits)} {interval}".strip()
 
 
 def compared(study: Study) -> Iterator[Pair]:
