@@ -41,7 +41,7 @@ COMMANDS = {
     "sweep": Home(
         "dragtext.sdk.command.sweep",
         "sweep",
-        "Run one edit over a grid of settings; write table.csv, table.json and contact.png. Resumes after a stop.",
+        "One edit over a grid of settings: a run with table.csv, table.json and contact.png. Resumes after a stop.",
     ),
     "bench": Home(
         "dragtext.sdk.command.bench",
