@@ -11,10 +11,11 @@ from ..sdk.errors import InputError, one_line
 from ..sdk.picture.frame import Frame
 from ..sdk.picture.masks import load_mask, load_regions, mask_to_uri
 from ..sdk.request import Request
+from ..sdk.settings import LONGEST_PROMPT
 from .pictures import DECODING
 
 MAX_DRAGS = 100
-MAX_PROMPT = 10_000  # characters
+MAX_PROMPT = LONGEST_PROMPT
 MAX_INFOTEXT = 200_000
 LONGEST_SENTENCE = 400
 

@@ -22,6 +22,7 @@ from .errors import InputError
 
 MOST_LEVELS = 500
 SEAM = 4.0
+LONGEST_PROMPT = 10_000  # characters
 
 Kind = Literal["bool", "int", "float", "choice", "text"]
 # What a model may recommend settings for: all drags of an edit go the same way, turn, or change a size; or none of it.
@@ -112,7 +113,7 @@ class Settings(BaseModel, extra="forbid", frozen=True):
         "is none",
     )
     negative_prompt: str = Field(
-        default="", max_length=10_000, description="what guidance leads away from, without which it is not read"
+        default="", max_length=LONGEST_PROMPT, description="what guidance leads away from, without which it is not read"
     )
     feature_block: int = Field(
         default=3, ge=1, le=4, description="decoder stage whose features are dragged, coarse to fine; the last one is 4"

@@ -20,6 +20,7 @@ from .preparation import frozen, gradients_allowed, posterior_read, spread
 from .webui import (
     SUPPORTED,
     VECTOR,
+    LentModel,
     WebUI,
     active_networks,
     conditioning_of,
@@ -29,7 +30,6 @@ from .webui import (
     prompt_at,
     schedule,
     setting_facts,
-    sized,
 )
 
 HALF_FLOATS = (torch.float16, torch.bfloat16)
@@ -37,7 +37,7 @@ HALF_FLOATS = (torch.float16, torch.bfloat16)
 ENTRIES = ("apply_model", "encode_first_stage", "decode_first_stage")
 
 
-class LdmModel(DiffusionModel):
+class LdmModel(LentModel):
     """The SDK's view of an ldm `LatentDiffusion`. Nothing is copied; the host's own modules compute.
 
     model: `shared.sd_model`; autocast, without_autocast: the host's functions of these names; device, dtype: of the
@@ -94,16 +94,6 @@ class LdmModel(DiffusionModel):
     def _encoder(self) -> Any:
         """What cuts a prompt into chunks."""
         return self._model.cond_stage_model
-
-    @torch.no_grad()
-    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        # What is left of `prompt` where the host has taken extra networks out.
-        return self._encoded(self._text, sized(self._text, size))
-
-    @torch.no_grad()
-    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        text = self._negative(prompt)
-        return self._encoded(text, sized(text, size, negative=True))
 
     def _encoded(self, text: str, told: Any) -> Conditioning:
         encoder = self._encoder()

@@ -29,6 +29,7 @@ from .preparation import (
 from .webui import (
     SUPPORTED,
     VECTOR,
+    LentModel,
     WebUI,
     active_networks,
     conditioning_of,
@@ -38,14 +39,13 @@ from .webui import (
     prompt_at,
     schedule,
     setting_facts,
-    sized,
 )
 
 T = TypeVar("T")
 GRAPH_FACTOR = 4  # memory of a forward with its graph over that of one without, generously
 
 
-class ForgeModel(DiffusionModel):
+class ForgeModel(LentModel):
     """The SDK's view of a Forge engine. Nothing is copied; the U-Net is called directly, past sampling patches.
 
     engine: `shared.sd_model`; load: puts the U-Net on its device and makes it fit for gradients again, given the bytes
@@ -109,16 +109,6 @@ class ForgeModel(DiffusionModel):
             told["y"] = conditioning.fixed[VECTOR].to(self.device, self.dtype)
         # A dict of our own: the U-Net writes into it, and its default is shared by everybody.
         return self.unet(latent.to(self.device, self.dtype), timesteps, **told, transformer_options={}).float()
-
-    @torch.no_grad()
-    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        # What is left of `prompt` where the host has taken extra networks out.
-        return self._encoded(self._text, sized(self._text, size))
-
-    @torch.no_grad()
-    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
-        text = self._negative(prompt)
-        return self._encoded(text, sized(text, size, negative=True))
 
     def _encoded(self, text: str, told: Any) -> Conditioning:
         from modules import shared

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...sdk.errors import InputError, ModelError
-from ...sdk.model.base import Conditioning, PredictionType
+from ...sdk.model.base import Conditioning, DiffusionModel, PredictionType
 from ...sdk.model.recommended import Recommended, read_recommended
 from ...sdk.model.schedule import zero_terminal
 from ..options import BY_NAME, PREFIX
@@ -27,6 +28,27 @@ SUPPORTED = "In a WebUI DragText works with Stable Diffusion 1.x, 2.x and SDXL; 
 ZERO_TERMINAL = "Zero Terminal SNR"  # as the hosts' setting for noise schedules names it
 # Settings that decide the numbers of SDXL, or of every v prediction; not all of them are there in every host.
 MODEL_SETTINGS = ("sdxl_crop_top", "sdxl_crop_left", "sdxl_clip_l_skip", "sd_noise_schedule")
+
+
+class LentModel(DiffusionModel):
+    """A host's model. `_text`: what of the edit's prompt is encoded; `_negative`: what of a negative prompt is."""
+
+    _text: str
+    _negative: Callable[[str], str]
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        # What is left of `prompt` where the host has taken extra networks out.
+        return self._encoded(self._text, sized(self._text, size))
+
+    @torch.no_grad()
+    def encode_negative(self, prompt: str, size: tuple[int, int] | None = None) -> Conditioning:
+        text = self._negative(prompt)
+        return self._encoded(text, sized(text, size, negative=True))
+
+    @abstractmethod
+    def _encoded(self, text: str, told: Any) -> Conditioning:
+        """By the host's encoders. told: the text as they take it, see `sized`."""
 
 
 class WebUI(Host):

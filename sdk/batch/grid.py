@@ -23,7 +23,6 @@ from ..settings import Settings, catalogue, given_settings, make_settings, setti
 from .tasks import Key, RequestSource, Task, file_name
 
 MAX_CELLS = 400
-TEXTS = frozenset(info.name for info in catalogue() if info.kind == "text")
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:
@@ -33,7 +32,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     if name not in setting_names():
         known = ", ".join(setting_names())
         raise InputError(f"--vary {text}: there is no setting '{name}'; the settings are: {known}.")
-    if name in TEXTS:
+    if any(info.name == name and info.kind == "text" for info in catalogue()):
         return name, list(dict.fromkeys(value.strip() for value in values.split(",")))
     parsed = []
     for value in values.split(","):
