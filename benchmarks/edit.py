@@ -5,8 +5,8 @@
     python benchmarks/edit.py --model sdxl --device cuda --dtypes float16 --image-size 1024 --json
 
 The published settings of DragDiffusion, with as many updates in every edit, by `Editor.drag`. "next" is another drag on
-the same picture, for which encoding, LoRA and inversion are kept. "share" is the LoRA's part of the first edit. One
-iteration against the published loop is in benchmarks/iteration.py.
+the same picture, for which encoding, LoRA and inversion are kept. Shares are the LoRA's part of an edit that has to fit
+it. --edits chooses some. One iteration against the published loop is in benchmarks/iteration.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "next": {},
     "no mask": {},
     "no text": {"text": False},
+    "published LoRA": {"identity": "published"},
     "no LoRA": {"lora_steps": 0},
     "held, no LoRA": {"lora_steps": 0, "hold_background": True, "mask_weight": 0.0},
 }
@@ -47,8 +49,8 @@ def full_size(kind: str, device: torch.device, dtype: torch.dtype) -> DiffusersM
     return model
 
 
-def edits(model: Any, side: int, steps: int) -> dict[str, EditResult]:
-    """Each of EDITS, after a short one on another picture that warms up."""
+def edits(model: Any, side: int, steps: int, names: Sequence[str]) -> dict[str, EditResult]:
+    """Those of EDITS, after a short one on another picture that warms up."""
     pictures = np.random.default_rng(FIRST_UNSEEN_SEED).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     mask = np.zeros((side, side), bool)
     mask[side // 8 : -side // 8, side // 8 : -side // 8] = True
@@ -57,9 +59,9 @@ def edits(model: Any, side: int, steps: int) -> dict[str, EditResult]:
     drag = [((side // 4, side // 4), (3 * side // 4, 3 * side // 4))]
     sdk.Editor(model, pictures[0], "a cat").drag(drag, mask=mask, **{**same, "steps": 2, "lora_steps": 2})
     editor, found = sdk.Editor(model, pictures[1], "a cat"), {}
-    for name, more in EDITS.items():
+    for name in names:
         gc.collect()
-        found[name] = editor.drag(drag, mask=None if name == "no mask" else mask, **same, **more)
+        found[name] = editor.drag(drag, mask=None if name == "no mask" else mask, **same, **EDITS[name])
     return found
 
 
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--dtypes", help="separated by commas [float32; on a card float16,float32]")
     parser.add_argument("--image-size", type=int, help="side in pixels [256 embedded, 512 sd15, 1024 sdxl]")
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--edits", nargs="+", choices=tuple(EDITS), default=tuple(EDITS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     device, side = torch.device(arguments.device), arguments.image_size or SIDES[arguments.model]
@@ -87,7 +90,9 @@ def main() -> None:
             model: Any = sdk.load_model(device=str(device), dtype=name)
         else:
             model = full_size(arguments.model, device, getattr(torch, name))
-        told[name] = {edit: facts(result) for edit, result in edits(model, side, arguments.steps).items()}
+        told[name] = {
+            edit: facts(result) for edit, result in edits(model, side, arguments.steps, arguments.edits).items()
+        }
         del model
         gc.collect()
     if arguments.json:
@@ -99,8 +104,9 @@ def main() -> None:
         for edit, found in told[name].items():
             numbers = "".join(f"{found[phase]:>10.2f}" for phase in (*PHASES, "all"))
             print(f"{edit:<14}{numbers}{found['peak_bytes'] / 2**30:>11.2f}")
-        first = told[name]["first"]
-        print(f"share of the LoRA in the first: {100 * first['identity'] / first['all']:.0f} %")
+        for edit, found in told[name].items():
+            if found["identity"] > 0.01 * found["all"]:
+                print(f"share of the LoRA, {edit}: {100 * found['identity'] / found['all']:.0f} %")
 
 
 if __name__ == "__main__":

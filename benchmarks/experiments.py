@@ -51,7 +51,7 @@ def written(study: Study, name: str) -> Iterator[str]:
     (run,) = study.runs
     if run.expected:
         yield f"Expected: {run.expected}\n"
-    command = re.sub(r" (-o|--devices|--threads) \S+", "", run.command)
+    command = re.sub(r" (-o|--devices|--threads) \S+| -q", "", run.command)
     yield f"```\n{command} -o {name}\n```\n"
     # A processor's memory is counted for the process, whatever arm it was for.
     wanted = TIMES if "cuda" in run.device else TIMES[:1]

@@ -2,10 +2,13 @@
 
     python benchmarks/iteration.py --size embedded
     python benchmarks/iteration.py --size sd15 --image-size 256 --json
+    python benchmarks/iteration.py --size sd15 --device cuda      # float16
 
 `sd15` is a randomly initialised U-Net of Stable Diffusion 1.5's size: speed does not depend on the weights' values. The
 published loop is written out below in its plainest form: full forward, whole map enlarged, two backward passes, U-Net
-weights that want gradients. The two loops take turns, and the ratios are medians over the pairs.
+weights that want gradients. The two loops take turns, and the ratios are medians over the pairs. On the CPU the
+published loop computes in float32, which is all that its program does there; ours in what suits the processor (or in
+what --dtype says).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +31,11 @@ import torch
 from dragtext.sdk.drag import LOOPS, dragdiffusion, loop_of
 from dragtext.sdk.drag.problem import DragProblem
 from dragtext.sdk.model.base import Conditioning, DiffusionModel
+from dragtext.sdk.model.capture import Captures
 from dragtext.sdk.model.identity import fit
 from dragtext.sdk.model.load import load_model
 from dragtext.sdk.model.memory import peak_memory, start_measuring
+from dragtext.sdk.model.processor import bfloat16_gain, suited_to_processor
 from dragtext.sdk.model.schedule import TimeGrid, ddim_step, invert
 from dragtext.sdk.model.taps import features_and_prediction
 from dragtext.sdk.model.transfer import Reading
@@ -40,8 +46,9 @@ from dragtext.sdk.settings import make_settings
 from torch.nn.functional import interpolate
 
 
-def sd15_model(device: str) -> DiffusionModel:
-    """Random weights of Stable Diffusion 1.5's U-Net; the autoencoder is the embedded model's."""
+def sd15_model(device: str, dtype: torch.dtype | None = None) -> DiffusionModel:
+    """Random weights of Stable Diffusion 1.5's U-Net; the autoencoder is the embedded model's. dtype: by default what
+    `load_model` takes."""
     from diffusers import UNet2DConditionModel
     from dragtext.sdk.model.diffusers import DiffusersModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -61,7 +68,7 @@ def sd15_model(device: str) -> DiffusionModel:
         prediction_type="epsilon",
         name="sd15-random",
         device=small.device,
-        dtype=small.dtype,
+        dtype=dtype or (torch.float16 if small.device.type == "cuda" else suited_to_processor(unet)),
     )
 
 
@@ -153,6 +160,10 @@ def published_iterations(problem: DragProblem) -> Iterator[None]:
         optimisers[1].step()
         optimisers[1].zero_grad()
         yield
+
+
+def captured_iterations(problem: DragProblem) -> Iterator[None]:
+    return our_iterations(replace(problem, captures=Captures()))
 
 
 def our_iterations(problem: DragProblem) -> Iterator[None]:
@@ -247,38 +258,57 @@ def in_turn(loops: dict[str, Callable[[], Any]], repeats: int, device: torch.dev
     return times
 
 
-def against_published(model: DiffusionModel, size: int, masked: bool, repeats: int) -> dict[str, Any]:
-    """Our loop and the published one: `repeats` iterations in turn, after one warm-up each that tells the peak."""
-    makers = {"ours": our_iterations, "published": published_iterations}
+def against_published(
+    model: DiffusionModel, plain: DiffusionModel, size: int, masked: bool, repeats: int
+) -> dict[str, Any]:
+    """Our loop on one model and the published one on the other, which may be the same: `repeats` iterations in turn,
+    after one warm-up each that tells the peak."""
+    makers = {"ours": our_iterations}
+    if model.can_capture:
+        makers["captured"] = captured_iterations
+    makers["published"] = published_iterations
+    models = {kind: plain if kind == "published" else model for kind in makers}
     loops, peaks = {}, {}
     for kind, make in makers.items():
         # Set-up and the first iteration. Ours comes first: the published loop leaves the weights' gradients behind.
         with peak(model.device) as bytes_used:
-            loops[kind] = make(make_problem(model, size, masked, True, steps=repeats + 2))
+            loops[kind] = make(make_problem(models[kind], size, masked, True, steps=repeats + 2))
             next(loops[kind])
         peaks[kind] = bytes_used[0]
 
     def iterate(kind: str) -> None:
-        model.unet.requires_grad_(kind == "published")  # type: ignore[union-attr]
+        models[kind].unet.requires_grad_(kind == "published")
         next(loops[kind])
 
     times = in_turn({kind: partial(iterate, kind) for kind in loops}, repeats, model.device)
     for loop in loops.values():
         loop.close()  # type: ignore[attr-defined]
+    for parameter in plain.unet.parameters():
+        parameter.grad = None
     return {
-        "ratio": statistics.median(p / o for p, o in zip(times["published"], times["ours"])),
+        "ratio": {
+            kind: statistics.median(p / o for p, o in zip(times["published"], times[kind]))
+            for kind in makers
+            if kind != "published"
+        },
         "seconds": {kind: statistics.median(values) for kind, values in times.items()},
         "peak_bytes": peaks,
     }
 
 
-def measure(model: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
+def measure(model: DiffusionModel, plain: DiffusionModel, size: int, repeats: int) -> dict[str, Any]:
+    """plain: what the published loop runs on."""
     device = model.device
     results: dict[str, Any] = {"model": model.name, "image_size": size, "repeats": repeats, "device": str(device)}
+    results["dtype"], results["published_dtype"] = (str(m.dtype).removeprefix("torch.") for m in (model, plain))
+    if device.type == "cuda":
+        results["card"] = torch.cuda.get_device_name(device)
     results["threads"] = torch.get_num_threads()
     for name, masked in (("no_mask", False), ("mask", True)):
-        facts = against_published(model, size, masked, repeats)
-        results[name] = facts["ratio"]
+        facts = against_published(model, plain, size, masked, repeats)
+        results[name] = facts["ratio"]["ours"]
+        if "captured" in facts["ratio"]:
+            results[f"{name}_captured"] = facts["ratio"]["captured"]
         results[f"{name}_seconds"], results[f"{name}_peak_bytes"] = facts["seconds"], facts["peak_bytes"]
 
     pairs = 2 * repeats
@@ -323,25 +353,41 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, help="side in pixels [256 embedded, 512 sd15]")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="of our loop [the device's]")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    model = load_model(device=arguments.device) if arguments.size == "embedded" else sd15_model(arguments.device)
+    dtype = None if arguments.dtype is None else getattr(torch, arguments.dtype)
+
+    def made(dtype: torch.dtype | None) -> DiffusionModel:
+        if arguments.size == "embedded":
+            return load_model(device=arguments.device, dtype=dtype)
+        return sd15_model(arguments.device, dtype)
+
+    model = made(dtype)
+    plain = model if model.device.type != "cpu" or model.dtype == torch.float32 else made(torch.float32)
     size = arguments.image_size or {"embedded": 256, "sd15": 512}[arguments.size]
-    results = measure(model, size, arguments.repeats)
+    results = measure(model, plain, size, arguments.repeats)
     if arguments.json:
         print(json.dumps(results))
         return
     print(
-        f"{results['model']}, {size} px, {results['device']}, {results['threads']} threads, "
-        f"medians of {arguments.repeats}"
+        f"{results['model']}, {size} px, {results.get('card', results['device'])}, {results['threads']} threads, "
+        f"{results['dtype']}, published loop {results['published_dtype']}, medians of {arguments.repeats}"
     )
+    if model.device.type == "cpu":
+        print(f"bfloat16 is {bfloat16_gain():.2f} times as fast as float32 here")
     for name in ("no_mask", "mask"):
         spent, used = results[f"{name}_seconds"], results[f"{name}_peak_bytes"]
         print(
             f"{name:>8}: {spent['ours']:.3f} s per iteration, published loop {spent['published']:.3f} s, "
             f"{results[name]:.2f} times faster; peak {used['ours'] / 2**30:.2f} and {used['published'] / 2**30:.2f} GiB"
         )
+        if "captured" in spent:
+            print(
+                f"{'captured':>8}: {spent['captured']:.3f} s, {results[f'{name}_captured']:.2f} times faster; "
+                f"peak {used['captured'] / 2**30:.2f} GiB"
+            )
     print(f"text optimisation costs {100 * results['text_overhead']:.1f} %")
     for name, facts in results["phases"].items():
         print(f"{name:>16}: {facts['seconds']:.3f} s, peak {facts['peak_bytes'] / 2**30:.2f} GiB")

@@ -29,7 +29,7 @@ from dragtext.sdk.evaluation.allocations import allocations
 from dragtext.sdk.model.base import Conditioning, LatentDistribution
 from dragtext.sdk.model.diffusers import DiffusersModel, networks, scaled_linear_alphas
 from dragtext.sdk.model.identity import fit
-from dragtext.sdk.model.means import NONE, Ability, Means, installed, leanest, phases
+from dragtext.sdk.model.means import NONE, Means, installed, phases
 from dragtext.sdk.model.needs import outline
 from dragtext.sdk.model.schedule import TimeGrid, invert
 from dragtext.sdk.model.taps import low_rank_adapter, projections
@@ -42,14 +42,15 @@ from dragtext.sdk.settings import ResolvedSettings, make_settings
 GIGABYTE = 2**30
 TEXT = {"sd15": 768, "sdxl": 2048}
 SIZES = {"sd15": (512, 768), "sdxl": (768, 1024)}
-# By name; "all" is what memory="lean" does on a card.
+# By name, with how the LoRA is fitted; "all" is what memory="lean" does on a card.
 MEANS = {
-    "none": NONE,
-    "rest": Means(rest=True),
-    "LoRA one by one": Means(at_once=1),
-    "again": Means(again=True),
-    "tiles": Means(tiles=True),
-    "rest, one by one": Means(rest=True, at_once=1),
+    "none": ("quick", NONE),
+    "rest": ("quick", Means(rest=True)),
+    "again": ("quick", Means(again=True)),
+    "tiles": ("quick", Means(tiles=True)),
+    "published LoRA": ("published", NONE),
+    "published, one by one": ("published", Means(at_once=1)),
+    "all": ("quick", Means(rest=True, again=True, tiles=True)),
 }
 COLUMNS = ("encode", "identity", "invert", "drag", "drag, mask", "denoise", "decode")
 
@@ -158,9 +159,9 @@ def make_problem(model: DiffusersModel, side: int, settings: ResolvedSettings, m
     )
 
 
-def works(model: DiffusersModel, side: int, means: Means) -> dict[str, Callable[[], Any]]:
+def works(model: DiffusersModel, side: int, identity: str, means: Means) -> dict[str, Callable[[], Any]]:
     """A unit of work of each phase."""
-    settings = make_settings({"method": "dragdiffusion", "steps": 4}).resolve()
+    settings = make_settings({"method": "dragdiffusion", "steps": 4, "identity": identity}).resolve()
     times, text = TimeGrid.of(0.7, 50), conditioning(model)
     latent = torch.zeros(1, 4, side // 8, side // 8, device=model.device)
     spread = LatentDistribution(latent, torch.zeros_like(latent))
@@ -210,16 +211,18 @@ def on_meta() -> Iterator[None]:
         yield
 
 
-def computed(model: DiffusersModel, side: int, means: Means, known: dict[tuple, int]) -> dict[str, float]:
+def computed(
+    model: DiffusersModel, side: int, identity: str, means: Means, known: dict[tuple, int]
+) -> dict[str, float]:
     """Bytes at most, by phase, counted. known: of what was counted before on this model at this size."""
     found = {}
     text, vae = about(model).companions
     there = about(model).unet + (0 if means.rest else text + vae)
-    for phase, work in works(model, side, means).items():
+    for phase, work in works(model, side, identity, means).items():
         # What does not touch a phase is not counted again for it; what rests lies elsewhere, and that is all.
         key = (
             phase,
-            means.at_once if phase == "identity" else None,
+            (identity, means.at_once) if phase == "identity" else None,
             means.again and phase in ("identity", "drag", "drag, mask"),
             means.tiles and phase in ("encode", "decode"),
         )
@@ -233,11 +236,13 @@ def computed(model: DiffusersModel, side: int, means: Means, known: dict[tuple, 
     return found
 
 
-def measured(model: DiffusersModel, side: int, means: Means, _known: dict[tuple, int]) -> dict[str, float]:
+def measured(
+    model: DiffusersModel, side: int, identity: str, means: Means, _known: dict[tuple, int]
+) -> dict[str, float]:
     """Bytes at most, by phase, as torch's allocator tells them."""
     found = {}
     with installed(model, means):
-        for phase, work in works(model, side, means).items():
+        for phase, work in works(model, side, identity, means).items():
             try:
                 torch.cuda.reset_peak_memory_stats(model.device)
                 work()
@@ -256,9 +261,9 @@ def about(model: DiffusersModel) -> Any:
     return known
 
 
-def estimated(model: DiffusersModel, side: int, means: Means) -> float:
+def estimated(model: DiffusersModel, side: int, identity: str, means: Means) -> float:
     """What an edit with a mask is said to need before it begins."""
-    settings = make_settings({"method": "dragdiffusion"}).resolve()
+    settings = make_settings({"method": "dragdiffusion", "identity": identity}).resolve()
     return float(max(phases(about(model), (side, side), settings, True, means).values()))
 
 
@@ -272,7 +277,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
     parser.add_argument("--sizes", nargs="+", type=int, help="side in pixels [512 768 sd15, 768 1024 sdxl]")
     parser.add_argument("--dtypes", nargs="+", help="[float16 on meta, float16 bfloat16 on a card]")
-    parser.add_argument("--means", nargs="+", choices=(*MEANS, "all"), default=(*MEANS, "all"))
+    parser.add_argument("--means", nargs="+", choices=tuple(MEANS), default=tuple(MEANS))
     parser.add_argument("--seconds", type=float, default=180.0, help="begin no further row after that long, on a card")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -290,14 +295,13 @@ def main() -> None:
                 print(f"\n{kind}, {name}: U-Net {weights[0]}, autoencoder {weights[1]}, text {weights[2]} GiB\n")
                 print(f"| | {' | '.join(COLUMNS)} | all in | said before |\n|{'---|' * (len(COLUMNS) + 3)}")
             for side in arguments.sizes or SIZES[kind]:
-                settings = make_settings({"method": "dragdiffusion"}).resolve()
                 known: dict[tuple, int] = {}
                 for label in arguments.means:
-                    means = leanest(Ability(rest=True, tiles=True), settings) if label == "all" else MEANS[label]
+                    identity, means = MEANS[label]
                     if device.type != "meta" and time.perf_counter() - begin > arguments.seconds:
                         continue
-                    values = count(model, side, means, known)
-                    most, said = max(values.values()), estimated(model, side, means)
+                    values = count(model, side, identity, means, known)
+                    most, said = max(values.values()), estimated(model, side, identity, means)
                     facts_of_row = {"model": kind, "dtype": name, "size": side, "means": label}
                     rows.append({**facts_of_row, "bytes": values, "all": most, "said": said})
                     if not arguments.json:

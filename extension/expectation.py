@@ -115,7 +115,9 @@ def _knows(taken: Taken, picture: Picture, settings: ResolvedSettings, phase: st
     before = taken.settings
     if phase == "denoise" or taken.picture != picture.id or before.start != settings.start:
         return False
-    names = ["lora_steps", "lora_lr", "lora_rank", "lora_batch", "seed", "resolution", "crop"]
+    names = ["identity", "lora_steps", "lora_lr", "lora_rank", "lora_batch", "seed", "resolution", "crop"]
+    if phase == "identity" and settings.identity == "quick":
+        names += ["strength", "inference_steps"]  # whose levels it learns
     if phase == "invert":
         if settings.start == "warp":
             return False  # another start is another picture

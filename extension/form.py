@@ -19,7 +19,7 @@ log = logging.getLogger("dragtext")
 
 BY_METHOD = "by method"  # a switch whose default depends on the method
 BY_MODEL = "recommended"  # a method that comes with the model, or else the usual one
-BASIC = ("method", "text", "strength", "steps", "lora_steps", "crop", "resolution", "seed")
+BASIC = ("method", "text", "strength", "steps", "identity", "crop", "resolution", "seed")
 
 
 def beginning_settings(jobs: Jobs) -> Settings:

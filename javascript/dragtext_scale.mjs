@@ -3,12 +3,12 @@
 const FINE = 1000; // positions of a slider
 const WIDE = 40; // a range this much wider than the usual value is laid out by its logarithm
 
-/** The number that a setting usually has: its default, or the published ones' middle. */
+/** The number that a setting usually has: its default, or the middle of what the methods have. */
 export function usual(info, method = "") {
   if (typeof info.default === "number") return info.default;
-  const published = info.published ?? {};
-  if (typeof published[method] === "number") return published[method];
-  const numbers = Object.values(published).filter((value) => typeof value === "number");
+  const own = info.by_method ?? {};
+  if (typeof own[method] === "number") return own[method];
+  const numbers = Object.values(own).filter((value) => typeof value === "number");
   if (numbers.length) return numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
   return null;
 }

@@ -6,7 +6,7 @@ const LABELS = {
   text: "Adjust the text too (DragText)",
   strength: "How deep it may change",
   steps: "Most steps",
-  lora_steps: "Learn the picture first (steps)",
+  identity: "How the picture is learnt first",
   crop: "Work on a part only",
   resolution: "Working size, pixels squared",
   memory: "Memory",
@@ -101,10 +101,21 @@ export const GERMAN = {
   ],
   shared_attention_stages: ["Stufen geteilter Aufmerksamkeit", "so viele der letzten Decoderstufen teilen sie"],
   shared_attention_start: ["Beginn geteilter Aufmerksamkeit", "Zeichenschritt, ab dem sie geteilt wird"],
-  lora_steps: ["Erst das Bild lernen (Schritte)", "Schritte des Identitäts-LoRA; 0 schaltet es aus"],
+  identity: [
+    "Wie das Bild zuerst gelernt wird",
+    "wie das Identitäts-LoRA das Bild lernt: quick kommt mit höchstens einem Vierzehntel der Arbeit ebenso weit, mit weniger und " +
+      "größeren Schritten an je einer Kopie und bei dem Rauschen, das die Bearbeitung durchläuft; published tut, was die " +
+      "Autoren des Verfahrens taten, 70 bis 200 Schritte an vier Kopien bei allem Rauschen",
+  ],
+  lora_steps: ["Lernschritte des LoRA", "Schritte des Identitäts-LoRA; 0 schaltet es aus"],
   lora_lr: ["Schrittweite des LoRA", "AdamWs Schrittweite für das Identitäts-LoRA"],
   lora_rank: ["Rang des LoRA", "Rang des Identitäts-LoRA"],
   lora_batch: ["Stapel des LoRA", "verrauschte Kopien je Lernschritt des LoRA"],
+  capture: [
+    "Schritt aufzeichnen",
+    "auf CUDA den Weg eines Schritts durch das U-Net und zurück einmal aufzeichnen und abspielen, damit eine schnelle " +
+      "Karte nicht auf Python wartet; nicht für DragNoise, mit Führung oder anderen Gradienten als joint",
+  ],
   memory: [
     "Speicher",
     "wie eine Bearbeitung mit dem Speicher auskommt, der da ist: auto nimmt, was an Sparmaßnahmen nötig ist, full keine, " +

@@ -150,6 +150,7 @@ class Prepared:
                 settings.lora_rank,
                 settings.lora_batch,
                 settings.seed,
+                identity.levels(settings),
             )
         return self._key("identity", model, self._digest, frame, self._prompt, training, *traits)
 

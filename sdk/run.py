@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
@@ -25,6 +26,7 @@ from .drag.regions import Regions
 from .drag.start import Start, warp_picture
 from .errors import InputError, InterruptedEditError
 from .model.base import Conditioning, DiffusionModel
+from .model.capture import Captures
 from .model.exclusive import Turn, exclusive, plain_torch
 from .model.guidance import Guidance, predict
 from .model.identity import IdentityWeights
@@ -39,6 +41,8 @@ from .render.rendering import Rendering
 from .request import Drag, Request
 from .result import DragReport, EditResult, Progress, Step, Trace
 from .thrift import Thrift
+
+log = logging.getLogger("dragtext")
 
 
 class EditRun:
@@ -259,6 +263,7 @@ class Phases:
         """All steps, the tensors of the last alone unless for a trace; and whether the user stopped the loop."""
         kept: list[Step] = []
         total = most_steps(self._settings)
+        problem = replace(problem, captures=self._captures())
         with closing(loop_of(self._settings.method)(problem)) as loop:
             for step in loop:
                 if step.diverged and kept:
@@ -274,6 +279,16 @@ class Phases:
                 if step.updated and self.stopped:
                     return kept, True
         return kept, False
+
+    def _captures(self) -> Captures | None:
+        """For the loop alone: what it captures is gone when it ends."""
+        # Where memory is so short that blocks are computed again, there is none for a graph beside everything else.
+        if not self._settings.capture or self._thrift.means.again:
+            return None
+        if not self.model.can_capture:
+            log.warning("`capture` does nothing here: it takes a model that DragText has loaded itself, on CUDA.")
+            return None
+        return Captures()
 
     def _preview(self, step: Step) -> Image.Image:
         """What the step's latent would become if the noise that the U-Net sees in it now were taken away at once."""

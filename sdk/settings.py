@@ -23,6 +23,11 @@ from .errors import InputError
 MOST_LEVELS = 500
 SEAM = 4.0
 LONGEST_PROMPT = 10_000  # characters
+QUICK_STEPS = 20  # of the quick identity LoRA
+# What published fits of the identity have in common: steps times rate (80 x 5e-4, 200 x 2e-4). Adam's steps are about
+# as long as the rate, so it is how far an adapter can go.
+IDENTITY_REACH = 0.04
+PUBLISHED_BATCH = 4
 
 Kind = Literal["bool", "int", "float", "choice", "text"]
 # What a model may recommend settings for: all drags of an edit go the same way, turn, or change a size; or none of it.
@@ -31,7 +36,8 @@ DRAG_KINDS: tuple[str, ...] = get_args(DragKind)
 
 
 class Settings(BaseModel, extra="forbid", frozen=True):
-    """Every hyperparameter of an edit. None means the method's published value; `resolve` fills it in."""
+    """Every hyperparameter of an edit. None means the method's own value, which is the published one for all but the
+    identity LoRA unless `identity` says so; `resolve` fills it in."""
 
     method: MethodName = Field(default="gooddrag", description="base method")
     text: bool = Field(default=True, description="optimise the text embedding along with the image (DragText)")
@@ -152,12 +158,23 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     shared_attention_start: int = Field(
         default=0, ge=0, le=500, description="denoise step from which attention is shared"
     )
+    identity: Literal["quick", "published"] = Field(
+        default="quick",
+        description="how the identity LoRA learns the picture: quick goes as far in a fourteenth of the work or less, "
+        "with fewer and larger steps on one copy each, at the noise levels that the edit visits; published does what "
+        "the method's authors did, 70 to 200 steps on four copies at all levels",
+    )
     lora_steps: int | None = Field(
         default=None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
     )
     lora_lr: float | None = Field(default=None, gt=0, le=1, description="AdamW step size of the identity LoRA")
     lora_rank: int = Field(default=16, ge=1, le=256, description="rank of the identity LoRA")
-    lora_batch: int = Field(default=4, ge=1, le=64, description="noised copies per training step of the LoRA")
+    lora_batch: int | None = Field(default=None, ge=1, le=64, description="noised copies per training step of the LoRA")
+    capture: bool = Field(
+        default=False,
+        description="on CUDA, record an iteration's way through the U-Net and back once and replay it, so that a fast "
+        "card does not wait for Python; not for DragNoise, with guidance, or gradients other than joint",
+    )
     memory: Literal["auto", "full", "lean"] = Field(
         default="auto",
         description="how an edit gets by with the memory there is: auto takes what is needed of the ways to save some, "
@@ -172,7 +189,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
 
     def resolve(self) -> ResolvedSettings:
         """The same settings with the method's default wherever it has one and None was left."""
-        defaults = defaults_of(self.method)
+        defaults = {**defaults_of(self.method), "lora_batch": PUBLISHED_BATCH}
+        if self.identity == "quick":
+            steps = min(defaults["lora_steps"], QUICK_STEPS) if self.lora_steps is None else self.lora_steps
+            rate = IDENTITY_REACH / max(steps, QUICK_STEPS)
+            defaults.update(lora_steps=steps, lora_lr=rate, lora_batch=1)
         filled: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in as_dict(self).items()}
         if self.drag_levels is None and filled["drag_levels"] is not None:
             needed = math.ceil(filled["steps"] / (self.tracks_per_level * self.steps_per_track))
@@ -195,6 +216,7 @@ class ResolvedSettings(Settings, frozen=True):
     shared_attention: bool
     lora_steps: int
     lora_lr: float
+    lora_batch: int
 
     @property
     def guided(self) -> bool:
@@ -230,6 +252,7 @@ LOOP_SETTINGS = frozenset(
         "tracks_per_level",
         "steps_per_track",
         "patience",
+        "capture",
     }
 )
 
@@ -302,14 +325,14 @@ def _switches() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class SettingInfo:
-    """One setting. default: None where it depends on the method (`published`) or the picture; `least` is excluded as a
+    """One setting. default: None where it depends on the method (`by_method`) or the picture; `least` is excluded as a
     value itself where `above` is true; the `most` of a text is its characters."""
 
     name: str
     kind: Kind
     description: str
     default: Any
-    published: dict[str, Any]
+    by_method: dict[str, Any]
     choices: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
@@ -324,7 +347,10 @@ class SettingInfo:
         """The default in words."""
         if self.default is not None:
             return str(self.default) or "none"
-        return ", ".join(f"{method} {value}" for method, value in self.published.items()) or "automatic"
+        values = set(self.by_method.values())
+        if len(values) == 1 and len(self.by_method) == len(METHODS):
+            return str(values.pop())
+        return ", ".join(f"{method} {value}" for method, value in self.by_method.items()) or "automatic"
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the value."""
@@ -349,6 +375,12 @@ def catalogue() -> tuple[SettingInfo, ...]:
     return tuple(_info(name, schema["properties"][name], getattr(standard, name)) for name in setting_names())
 
 
+def _by_method(name: str) -> dict[str, Any]:
+    """What a setting that was left open is with each method, as far as it is anything."""
+    values = {method: getattr(make_settings({"method": method}).resolve(), name) for method in METHODS}
+    return {method: value for method, value in values.items() if value is not None}
+
+
 def _info(name: str, field: dict[str, Any], default: Any) -> SettingInfo:
     # pydantic 2 puts what is optional into `anyOf`.
     facts = {**field, **next((part for part in field.get("anyOf", ()) if part.get("type") != "null"), {})}
@@ -360,7 +392,7 @@ def _info(name: str, field: dict[str, Any], default: Any) -> SettingInfo:
         kind=kind,
         description=field["description"],
         default=default,
-        published={method: values[name] for method in METHODS if name in (values := defaults_of(method))},
+        by_method={} if default is not None else _by_method(name),
         choices=tuple(facts.get("enum", ())),
         least=facts["exclusiveMinimum"] if above else facts.get("minimum"),
         most=facts.get("maxLength" if kind == "text" else "maximum"),

@@ -16,7 +16,7 @@ const info = (more) => ({
   name: "x",
   kind: "float",
   default: null,
-  published: {},
+  by_method: {},
   least: 0,
   most: 1,
   above: false,
@@ -61,12 +61,12 @@ test("time in words", () => {
 
 test("sliders reach both ends and come back to the same value", () => {
   for (const one of [
-    info({ kind: "int", least: 1, most: 2000, published: { a: 80, b: 210 } }),
+    info({ kind: "int", least: 1, most: 2000, by_method: { a: 80, b: 210 } }),
     info({ least: 0, most: 1, above: true, default: 0.004 }),
     info({ least: 0, most: 1000, default: 0.1 }),
-    info({ kind: "int", least: 0, most: 5000, published: { a: 0, b: 70 } }),
+    info({ kind: "int", least: 0, most: 5000, by_method: { a: 0, b: 70 } }),
     info({ kind: "int", least: 1, most: 4, default: 3 }),
-    info({ least: 0, most: 1, above: true, published: { a: 0.7 } }),
+    info({ least: 0, most: 1, above: true, by_method: { a: 0.7 } }),
   ]) {
     const scale = scaleOf(one);
     const [first, last] = [scale.toValue(0), scale.toValue(scale.positions)];
@@ -85,7 +85,7 @@ test("sliders reach both ends and come back to the same value", () => {
   }
   assert.ok(!hasSlider(info({ kind: "int", most: 2 ** 63 })), "a seed has no slider");
   assert.ok(!hasSlider(info({ kind: "choice", least: null, most: null })));
-  assert.equal(usual(info({ published: { a: 3, b: 9 } }), "b"), 9);
+  assert.equal(usual(info({ by_method: { a: 3, b: 9 } }), "b"), 9);
   assert.equal(usual(info({ default: 5 }), "b"), 5);
   assert.equal(usual(info({})), null);
 });

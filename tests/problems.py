@@ -14,6 +14,16 @@ SHORT = {
     "freedrag": {"steps": 6, "inner_steps": 2},
     "gooddrag": {"drag_levels": 2, "tracks_per_level": 2, "steps_per_track": 2},
 }
+LONGER = {
+    "dragdiffusion": {"steps": 6},
+    "dragnoise": {"steps": 6},
+    "freedrag": {"steps": 9, "inner_steps": 2, "displacement": 1.0},
+    "gooddrag": {"drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 2, "patience": 100},
+}
+FIVE = {
+    "handles": ((0, 0), (31, 31), (10, 12), (20, 5), (16, 30)),
+    "targets": ((9, 9), (20, 31), (11, 12), (20, 25), (0, 16)),
+}
 
 
 def make_problem(model, method, handles=((10, 12),), targets=((10, 20),), mask="rectangle", strength=0.2, **settings):

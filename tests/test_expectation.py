@@ -60,7 +60,9 @@ def test_what_is_known_of_a_picture_is_not_paid_again():
     assert expect(learned(), name="a").seconds == pytest.approx(26.0)
     # Another LoRA is another LoRA, and everything is inverted anew with it.
     assert expect(learned(), name="a", lora_rank=8).seconds == pytest.approx(60.0)
-    assert expect(learned(), name="a", strength=0.6).seconds == pytest.approx(20 + 0.8 * 10)
+    assert expect(learned(), name="a", strength=0.6).seconds == pytest.approx(20 + 0.8 * 10 + 30)
+    published = learned(settings={**BASE, "identity": "published"})
+    assert expect(published, name="a", strength=0.6, identity="published").seconds == pytest.approx(20 + 0.8 * 10)
 
 
 def test_it_follows_size_and_settings():

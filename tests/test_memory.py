@@ -25,7 +25,15 @@ from .problems import make_problem
 from .tiny import tiny_model, tiny_xl, write_diffusers_folder
 
 DRAG = [((20, 20), (60, 50))]
-FAST = {"steps": 2, "lora_steps": 2, "lora_rank": 2, "inference_steps": 4, "drag_levels": 1, "strength": 0.5}
+FAST = {
+    "steps": 2,
+    "lora_steps": 2,
+    "lora_rank": 2,
+    "lora_batch": 4,
+    "inference_steps": 4,
+    "drag_levels": 1,
+    "strength": 0.5,
+}
 GIGABYTE = 2**30
 PLENTY = 10**15
 
@@ -174,11 +182,11 @@ UNET = Outline(
 )
 ALL = Ability(rest=True, tiles=True)
 BOTH = (768, 768)
-ASKED = make_settings({"method": "dragdiffusion"}).resolve()
+ASKED = make_settings({"method": "dragdiffusion", "identity": "published"}).resolve()
 
 
 def chosen(room, able=ALL, **more):
-    settings = make_settings({"method": "dragdiffusion", **more}).resolve()
+    settings = make_settings({"method": "dragdiffusion", "identity": "published", **more}).resolve()
     return choose(UNET, able, room, BOTH, settings, masked=True)
 
 
@@ -215,6 +223,7 @@ def test_what_a_backend_cannot_do_is_not_done():
     assert chosen(PLENTY, memory="lean").means == Means(True, 1, True, True)
     assert chosen(GIGABYTE, memory="full").means == NONE
     assert chosen(GIGABYTE, lora_steps=0).means.at_once is None
+    assert chosen(GIGABYTE, identity="quick").means.at_once is None  # one copy a step as it is
 
 
 def test_one_sentence_says_what_is_done_and_one_that_nothing_helps():

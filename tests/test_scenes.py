@@ -130,8 +130,12 @@ def test_where_identity_is_at_risk_answers_are_known_too(kind):
             assert one.colour in task.caption
             assert other.colour in task.caption
             assert not (toy_mask(task.scene, 1) & (task.mask > 0)).any()
-        else:
+        elif kind == "long":
             assert np.hypot(*task.offset) > LONG - 2
+        else:
+            plain = drag_task(number, "move")
+            assert ((task.image == 255 - plain.image) & (task.truth == 255 - plain.truth)).all()
+            assert measure(task, task.image).fraction == pytest.approx(0, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,6 +122,18 @@ def test_standardised_latents_decode_to_the_same_picture(training):
         assert torch.allclose(network.decode(after.mean).sample, picture, atol=1e-4)
 
 
+def test_the_posterior_is_as_wide_as_the_noise_that_the_decoder_knows(training):
+    """Identity LoRAs and a WebUI's img2img draw from it; training reads its mean alone."""
+    from networks import SPREAD, settle
+
+    torch.manual_seed(0)
+    network = training.new_autoencoder().eval()
+    settle(network)
+    with torch.no_grad():
+        posterior = network.encode(torch.rand(2, 3, 64, 64)).latent_dist
+    assert torch.allclose(posterior.std, torch.full_like(posterior.std, SPREAD))
+
+
 def test_a_stopped_run_goes_on_where_it_was(training, tmp_path, monkeypatch):
     from muon import make_optimisers
     from progress import Length, Run

@@ -15,20 +15,9 @@ from dragtext.sdk.model import identity
 from dragtext.sdk.model.transfer import Late, Reading
 from dragtext.sdk.settings import make_settings
 
-from .problems import make_problem
+from .problems import FIVE, LONGER, make_problem
 from .tiny import tiny_model
 from .waiting import watching
-
-LONGER = {
-    "dragdiffusion": {"steps": 6},
-    "dragnoise": {"steps": 6},
-    "freedrag": {"steps": 9, "inner_steps": 2, "displacement": 1.0},
-    "gooddrag": {"drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 2, "patience": 100},
-}
-FIVE = {
-    "handles": ((0, 0), (31, 31), (10, 12), (20, 5), (16, 30)),
-    "targets": ((9, 9), (20, 31), (11, 12), (20, 25), (0, 16)),
-}
 
 
 def delay(monkeypatch, yes):

@@ -10,7 +10,7 @@ from dragtext.sdk.evaluation.batches import draw_batch
 from dragtext.sdk.evaluation.scenes import FIRST_UNSEEN_SEED, make_scene
 from lessons import Lesson
 from muon import make_optimisers
-from networks import new_autoencoder
+from networks import SPREAD, new_autoencoder, settle
 from norms import neutralise
 from progress import Length, Run
 from torch import Tensor
@@ -74,19 +74,18 @@ def train_autoencoder(
         pixels = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         weight = 1 + 5 * cover.float()
         weight = weight / weight.mean()
-        posterior = model.encode(pixels).latent_dist
-        mean = posterior.mean.float()
-        decoded = model.decode(mean + 0.05 * torch.randn_like(mean)).sample.float()
+        mean = model.encode(pixels).latent_dist.mean.float()
+        decoded = model.decode(mean + SPREAD * torch.randn_like(mean)).sample.float()
         error = decoded - pixels
         # Brightness is learnt within seconds; colour lags far behind unless it counts more.
         chroma = error - error.mean(dim=1, keepdim=True)
         loss = (weight * (error.abs() + 4 * error.square() + 8 * chroma.square())).mean()
-        kl = 0.5 * (mean.square() + posterior.var.float() - 1 - posterior.logvar.float()).sum((1, 2, 3)).mean()
-        loss = loss + 1e-6 * kl
+        loss = loss + 1e-6 * (0.5 * mean.square().sum((1, 2, 3)).mean())  # of the KL, what depends on the mean
         # Strong at first, when it shows the encoder the way and gives the decoder something to learn from.
         pull = 0.02 + 0.5 * max(0.0, 1 - run.share / 0.3)
         loss = loss + pull * (mean[:, :3] - small_picture(pixels)).square().mean()
         run.learn(loss, error.square().mean())
+    settle(run.average)
     return run.average.eval(), run.curve
 
 

@@ -46,7 +46,7 @@ VaeOption = Annotated[
     Optional[str], typer.Option(help="another autoencoder: a .safetensors file or diffusers folder [the model's]")
 ]
 DeviceOption = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")]
-DtypeOption = Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")]
+DtypeOption = Annotated[Optional[str], typer.Option(help="auto, float32, float16, bfloat16 [auto]")]
 AttentionOption = Annotated[str, typer.Option(help="sdpa or xformers")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]

@@ -51,7 +51,8 @@ def bench(
     ] = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="items [all; of scenes 20]")] = None,
     category: Annotated[
-        Optional[str], typer.Option(help="only these, for example move,part; of scenes also twins, long, unnamed")
+        Optional[str],
+        typer.Option(help="only these, for example move,part; of scenes also twins, long, negative, unnamed"),
     ] = None,
     seeds: Annotated[str, typer.Option(help="0,1,2: each edit with each of them")] = "42",
     metrics: Annotated[Optional[str], typer.Option(help="by name, see docs/metrics.md [all quick ones]")] = None,
@@ -118,7 +119,9 @@ def bench(
 def ablate(
     experiment: Annotated[
         str,
-        typer.Argument(help="text, text-weight, text-rate, block, extrapolation, guidance, background or overhead"),
+        typer.Argument(
+            help="text, text-weight, text-rate, block, extrapolation, guidance, background, identity or overhead"
+        ),
     ],
     methods: Annotated[
         Optional[str], typer.Option("--methods", help="loops that it is crossed with [the experiment's own]")

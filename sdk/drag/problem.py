@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..model.base import Conditioning, DiffusionModel
+from ..model.capture import Captures
 from ..model.guidance import Guidance, predict
 from ..model.schedule import TimeGrid, alpha_bar, ddim_move
 from ..model.taps import features_and_prediction, features_only
@@ -29,7 +30,7 @@ class DragProblem:
     mask: (1, 1, h, w) float32, 1 = may change; None where nothing is protected.
     start, start_handles: where the content begins instead (DESIGN: a start is not a method): another latent like
         `latent`, and (n, 2) where the handles are on it. Features and background are still those of `latent`.
-    guidance: away from a negative prompt, or None.
+    guidance: away from a negative prompt, or None. captures: for iterations that are replayed, or None.
     """
 
     model: DiffusionModel
@@ -44,6 +45,7 @@ class DragProblem:
     start: Tensor | None = None
     start_handles: np.ndarray | None = None
     guidance: Guidance | None = None
+    captures: Captures | None = None
 
     @property
     def begin(self) -> Tensor:
@@ -77,9 +79,31 @@ class DragProblem:
     def _look(self, latent: Tensor, words: Conditioning, level: int, full: bool) -> tuple[Tensor, Tensor | None]:
         """The decoder's features, and where `full` the U-Net's output."""
         block, timestep = self.settings.feature_block, self.times.timesteps[level]
+        if self._replays(latent):
+            return self._replayed(latent, words, level, full)
         if full:
             return features_and_prediction(self.model, latent, timestep, words, block)
         return features_only(self.model, latent, timestep, words, block), None
+
+    def _replays(self, latent: Tensor) -> bool:
+        """Whether this evaluation is captured: the latent's own, with the prompt alone and one backward pass."""
+        alone = self.guidance is None and self.settings.gradients == "joint"
+        return self.captures is not None and alone and latent.requires_grad and torch.is_grad_enabled()
+
+    def _replayed(self, latent: Tensor, words: Conditioning, level: int, full: bool) -> tuple[Tensor, Tensor | None]:
+        assert self.captures is not None  # `_replays`
+        model, block = self.model, self.settings.feature_block
+
+        def work(latent: Tensor, tokens: Tensor, timestep: Tensor) -> tuple[Tensor, ...]:
+            own = words.with_tokens(tokens)
+            if full:
+                return features_and_prediction(model, latent, timestep, own, block)
+            return (features_only(model, latent, timestep, own, block),)
+
+        timestep = torch.full((1,), self.times.timesteps[level], dtype=torch.int64, device=latent.device)
+        inputs = latent, words.tokens, timestep
+        native, *prediction = self.captures.of(full, work, inputs)(*inputs)
+        return native, prediction[0] if prediction else None
 
     def _guided(
         self, guidance: Guidance, latent: Tensor, level: int, native: Tensor, prediction: Tensor | None

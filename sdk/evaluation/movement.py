@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .drawing import draw_ground
 from .tasks import DragTask, middle_of
 
 _DIFFERENT = 70.0  # summed RGB difference from the ground that counts as a toy
@@ -53,7 +52,7 @@ def measure(task: DragTask, result: np.ndarray) -> Movement:
     whole: tuple = (None, None, None, None, None)
     part = left = None
     if task.kind == "move":
-        seen = (np.abs(picture - draw_ground(task.scene)).sum(2) > _DIFFERENT) & inside
+        seen = (np.abs(picture - task.ground).sum(2) > _DIFFERENT) & inside
         whole, left = _of_a_figure(task, seen), _distance_left(task, seen)
     elif task.kind == "part":
         part = _of_a_part(task, picture)

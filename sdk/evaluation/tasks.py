@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .drawing import draw_scene, toy_mask
+from .drawing import draw_ground, draw_scene, toy_mask
 from .figures import COLOURS, movable_parts
 from .scenes import FIRST_UNSEEN_SEED, SHIFT, TILT, Scene, Toy, make_scene
 
@@ -30,16 +30,17 @@ Pair = tuple[tuple[float, float], tuple[float, float]]
 class DragTask:
     """A drag with a known answer.
 
-    kind: one of KINDS. image, truth: (S, S, 3) uint8 RGB before, and as it should be afterwards. drags: ((x0, y0),
-    (x1, y1)) pixel pairs. mask: (S, S) uint8, 255 where the image may change. before, after: (S, S) bool, what moves,
-    where it is and where it should be. offset: (dx, dy) pixels of what moves; (0, 0) for a rotation or a stretch, which
-    have no common offset.
+    kind: one of KINDS. image, truth: (S, S, 3) uint8 RGB before, and as it should be afterwards; ground: without any
+    toy. drags: ((x0, y0), (x1, y1)) pixel pairs. mask: (S, S) uint8, 255 where the image may change. before, after:
+    (S, S) bool, what moves, where it is and where it should be. offset: (dx, dy) pixels of what moves; (0, 0) for a
+    rotation or a stretch, which have no common offset.
     """
 
     kind: str
     scene: Scene
     image: np.ndarray
     truth: np.ndarray
+    ground: np.ndarray
     drags: tuple[Pair, ...]
     mask: np.ndarray
     before: np.ndarray
@@ -105,6 +106,12 @@ def twins_task(number: int, size: int = 256) -> DragTask:
     return _task(pair, "move", at)
 
 
+def negative_task(number: int, size: int = 256) -> DragTask:
+    """A whole figure is moved in a photographic negative: the model knows the figure, and no such look."""
+    task = drag_task(number, "move", size)
+    return replace(task, image=255 - task.image, truth=255 - task.truth, ground=255 - task.ground)
+
+
 def with_points(task: DragTask, count: int) -> DragTask:
     """A move with so many handles, spread over what moves: as far from each other as they can be, the middle first."""
     inside = cv2.erode(task.before.astype(np.uint8), np.ones((5, 5), np.uint8))
@@ -121,7 +128,11 @@ def with_points(task: DragTask, count: int) -> DragTask:
 
 
 # Where identity is at risk. Measured as moves, which they are.
-HARD: dict[str, Callable[[int], DragTask]] = {"twins": twins_task, "long": long_task}
+HARD: dict[str, Callable[[int], DragTask]] = {
+    "twins": twins_task,
+    "long": long_task,
+    "negative": negative_task,
+}
 
 
 def _task(scene: Scene, kind: str, at: Change) -> DragTask:
@@ -141,6 +152,7 @@ def _task(scene: Scene, kind: str, at: Change) -> DragTask:
         scene=scene,
         image=draw_scene(scene),
         truth=draw_scene(ended),
+        ground=draw_ground(scene),
         drags=tuple(zip(handles, targets)),
         mask=_room(scene, at, only),
         before=before_mask,

@@ -126,6 +126,7 @@ class DiffusionModel(ABC):
         name: short name for messages and metadata.
         recommended: settings that come with the model, see `recommended.read_recommended`.
         can_rest, can_tile: whether `resting` and `tiled` do anything; hosts see to their memory themselves.
+        can_capture: whether `predict` may become a part of a CUDA graph: it only launches work on the device.
     """
 
     unet: nn.Module
@@ -141,6 +142,7 @@ class DiffusionModel(ABC):
     recommended: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     can_rest: bool = False
     can_tile: bool = False
+    can_capture: bool = False
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

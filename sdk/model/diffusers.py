@@ -120,6 +120,10 @@ class DiffusersModel(DiffusionModel):
     def can_rest(self) -> bool:  # type: ignore[override]
         return self.device.type not in ("cpu", "mps")  # where the machine's memory is another one
 
+    @property
+    def can_capture(self) -> bool:  # type: ignore[override]
+        return self.device.type == "cuda"
+
     def kept_beside(self) -> int:
         return super().kept_beside() + convolutions_kept(self.unet)
 

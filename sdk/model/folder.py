@@ -12,6 +12,7 @@ from .base import PredictionType
 from .checkpoint import LATENT_SCALE, XL_LATENT_SCALE
 from .component import matched, read_config, weight_files
 from .keys import clip_names, second_clip_names
+from .processor import suited_to_processor
 from .quiet import quiet_libraries
 from .weights import SUPPORTED, Weights, fill
 
@@ -84,6 +85,7 @@ def _assemble(
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(configs["unet"])
         text = CLIPTextModel(CLIPTextConfig.from_dict(text_config.get("text_config") or text_config))
+    options = {**options, "dtype": options["dtype"] or suited_to_processor(unet)}
     samples = [fill(unet, {key: key for key in unet.state_dict()}, unet_weights, options["dtype"], device)]
     if vae is None:
         autoencoder, values = load_autoencoder_folder(path / "vae", path.name, vae_config, beside)

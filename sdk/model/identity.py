@@ -11,7 +11,7 @@ from torch import Tensor
 from ..settings import ResolvedSettings
 from .base import Conditioning, DiffusionModel, LatentDistribution
 from .precision import loss_scale, not_finite
-from .schedule import TRAIN_STEPS
+from .schedule import TRAIN_STEPS, TimeGrid
 from .taps import low_rank_adapter, projections
 from .transfer import Late, Reading, runs_ahead, send
 
@@ -33,6 +33,13 @@ def initial_weights(model: DiffusionModel, rank: int, generator: torch.Generator
     return weights
 
 
+def levels(settings: ResolvedSettings) -> int:
+    """Timesteps below this one are learnt: all of the model's, or those that the edit visits."""
+    if settings.identity == "published":
+        return TRAIN_STEPS
+    return TimeGrid.of(settings.strength, settings.inference_steps).start + 1
+
+
 def fit(
     model: DiffusionModel,
     latents: LatentDistribution,
@@ -42,7 +49,8 @@ def fit(
 ) -> Generator[IdentityWeights, None, None]:
     """Train an adapter on one image, yielding the weights after every step; the last are the result.
 
-    Noise-prediction MSE at uniform timesteps on samples of the once-encoded posterior; AdamW with weight decay 0.01.
+    Noise-prediction MSE at uniform timesteps (see `levels`) on samples of the once-encoded posterior; AdamW with weight
+    decay 0.01.
     latents: the image's posterior; text: its prompt. at_once: how many of a step's copies go through the U-Net side by
     side; by default all of them. Fewer take less memory and longer, and come to the same but for rounding.
     """
@@ -58,7 +66,7 @@ def fit(
         clean = latents.sample(settings.lora_batch, generator)
         noise = torch.randn(clean.shape, generator=generator, dtype=torch.float32, device="cpu")
         noise = send(noise, clean.device)
-        timesteps = torch.randint(0, TRAIN_STEPS, (settings.lora_batch,), generator=generator, device="cpu")
+        timesteps = torch.randint(0, levels(settings), (settings.lora_batch,), generator=generator, device="cpu")
         abar = send(model.alphas_cumprod[timesteps].float(), clean.device)[:, None, None, None]
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
         wanted = noise

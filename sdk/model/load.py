@@ -33,6 +33,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "bf16": torch.bfloat16,
 }
+AUTO = "auto"
 PREDICTION_TYPES = get_args(PredictionType)
 
 
@@ -51,8 +52,9 @@ def load_model(
         on the Hugging Face hub ("owner/model") or a folder of the hub's cache, if it was downloaded before; None is
         the small model that comes with this package.
     device: "cpu", "cuda", "cuda:1", "mps", ...; None takes CUDA if there is one, otherwise the CPU.
-    dtype: precision of the U-Net: "float32", "float16" or "bfloat16" (or torch's own); None means float16 on
-        CUDA and float32 elsewhere.
+    dtype: precision of the U-Net: "float32", "float16" or "bfloat16" (or torch's own); None and "auto" mean float16 on
+        CUDA, on the CPU bfloat16 where this processor computes a U-Net of this size clearly faster in it (measured
+        once, and kept in the cache), and float32 elsewhere.
     attention: "sdpa" (torch's own) or "xformers".
     prediction_type: overrides what the files say. The weights of a single file cannot tell; without this
         argument the order is: `<checkpoint>.yaml` beside it, a mark inside the file (metadata
@@ -158,12 +160,13 @@ def _device(device: str | torch.device | None) -> torch.device:
     return device
 
 
-def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    if dtype is None:
-        return torch.float16 if device.type == "cuda" else torch.float32
+def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype | None:
+    """None on the CPU, where it depends on the U-Net as well."""
+    if dtype in (None, AUTO):
+        return {"cuda": torch.float16, "cpu": None}.get(device.type, torch.float32)
     found = DTYPES.get(dtype.lower()) if isinstance(dtype, str) else dtype
     if found is None or found not in DTYPES.values():
-        msg = f"`dtype` is {dtype!r}, but must be float32, float16 or bfloat16."
+        msg = f"`dtype` is {dtype!r}, but must be auto, float32, float16 or bfloat16."
         raise InputError(msg)
     if found == torch.float16 and device.type == "cpu":
         msg = "`dtype` float16 does not compute on a CPU everywhere; use float32 or bfloat16."

@@ -21,6 +21,7 @@ from .keys import (
     unet_names,
     vae_names,
 )
+from .processor import suited_to_processor
 from .quiet import quiet_libraries
 from .vocabulary import clip_tokenizer
 from .weights import Weights, fill
@@ -65,6 +66,7 @@ def _assemble(
         text = CLIPTextModel(CLIPTextConfig(**found.text))
         second = CLIPTextModelWithProjection(CLIPTextConfig(**found.second)) if found.second else None
     text_names = open_clip_names if found.open_clip else clip_names
+    options = {**options, "dtype": options["dtype"] or suited_to_processor(unet)}
     samples = [fill(unet, unet_names(unet.state_dict()), found.weights, options["dtype"], device)]
     if vae is None:
         with torch.device("meta"):

@@ -61,7 +61,9 @@ def tap_features(model: DiffusionModel, block: int, stop: bool) -> Iterator[Feat
         yield tap
 
 
-def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Conditioning, block: int) -> Tensor:
+def features_only(
+    model: DiffusionModel, latent: Tensor, timestep: int | Tensor, text: Conditioning, block: int
+) -> Tensor:
     """Feature map of a decoder block; nothing behind that block is computed."""
     with tap_features(model, block, stop=True) as tap:
         with suppress(_FeatureReached):
@@ -70,7 +72,7 @@ def features_only(model: DiffusionModel, latent: Tensor, timestep: int, text: Co
 
 
 def features_and_prediction(
-    model: DiffusionModel, latent: Tensor, timestep: int, text: Conditioning, block: int
+    model: DiffusionModel, latent: Tensor, timestep: int | Tensor, text: Conditioning, block: int
 ) -> tuple[Tensor, Tensor]:
     """Feature map of a decoder block, and the U-Net's output."""
     with tap_features(model, block, stop=False) as tap:

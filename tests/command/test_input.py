@@ -111,7 +111,7 @@ OTHER_VALUES = {
     "inner_steps": 4, "drag_levels": 3, "tracks_per_level": 2, "steps_per_track": 4, "patience": 6, "composite": False,
     "start": "cells", "memory": "lean", "seam": 6.5, "start_noise": 0.25, "repaint": "revealed",
     "hold_background": True, "guidance": 1.5, "guidance_schedule": "ramp", "feature_guidance": 2.0,
-    "negative_prompt": "blurry, bad",
+    "negative_prompt": "blurry, bad", "identity": "published", "capture": True,
 }  # fmt: skip
 
 
