@@ -116,7 +116,7 @@ def _knows(taken: Taken, picture: Picture, settings: ResolvedSettings, phase: st
     if phase == "denoise" or taken.picture != picture.id or before.start != settings.start:
         return False
     names = ["identity", "lora_steps", "lora_lr", "lora_rank", "lora_batch", "seed", "resolution", "crop"]
-    if phase == "identity" and settings.identity == "quick":
+    if phase == "identity" and settings.identity != "published":
         names += ["strength", "inference_steps"]  # whose levels it learns
     if phase == "invert":
         if settings.start == "warp":

@@ -103,9 +103,10 @@ export const GERMAN = {
   shared_attention_start: ["Beginn geteilter Aufmerksamkeit", "Zeichenschritt, ab dem sie geteilt wird"],
   identity: [
     "Wie das Bild zuerst gelernt wird",
-    "wie das Identitäts-LoRA das Bild lernt: quick kommt mit höchstens einem Vierzehntel der Arbeit ebenso weit, mit weniger und " +
-      "größeren Schritten an je einer Kopie und bei dem Rauschen, das die Bearbeitung durchläuft; published tut, was die " +
-      "Autoren des Verfahrens taten, 70 bis 200 Schritte an vier Kopien bei allem Rauschen",
+    "wie das Identitäts-LoRA das Bild lernt: none gar nicht; quick kommt mit höchstens einem Vierzehntel der Arbeit " +
+      "ebenso weit wie die veröffentlichten, mit weniger und größeren Schritten an je einer Kopie und bei dem Rauschen, " +
+      "das die Bearbeitung durchläuft; published tut, was die Autoren des Verfahrens taten, 70 bis 200 Schritte an vier " +
+      "Kopien bei allem Rauschen",
   ],
   lora_steps: ["Lernschritte des LoRA", "Schritte des Identitäts-LoRA; 0 schaltet es aus"],
   lora_lr: ["Schrittweite des LoRA", "AdamWs Schrittweite für das Identitäts-LoRA"],

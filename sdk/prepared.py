@@ -6,7 +6,7 @@ Every value is kept under a key of everything that it depends on, so that none c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
@@ -112,14 +112,10 @@ class Prepared:
             `identity`.
         """
         traits = means.traits(frame.padded, settings)
-        identity_key = self._identity_key(model, frame, settings, traits)
         # Hashing a picture takes longer than anything else here that is done again for every edit.
         begun, digest = (self._picture, self._digest) if picture is None else (picture, _digest(picture))
         guidance = self.guidance(model, frame, times, settings, traits)
-        away: tuple = ()
-        if guidance is not None and guidance.scale != 1:
-            away = guidance.scale, guidance.top, settings.negative_prompt
-        key = self._key("inverted", str(model.device), times, identity_key, digest, *away)
+        key = self._inverted_key(model, frame, times, settings, guidance, digest, traits)
         inverted = self._recall(key)
         if inverted is None:
             text, latents = self.text(model, frame, traits), self._latents(model, frame, begun, digest, traits)
@@ -130,6 +126,44 @@ class Prepared:
             assert inverted is not None  # a grid has at least one timestep
             self._keep(key, inverted)
         return inverted
+
+    def of_original(
+        self,
+        model: DiffusionModel,
+        frame: Frame,
+        times: TimeGrid,
+        settings: ResolvedSettings,
+        means: Means,
+        facts: tuple,
+        make: Callable[[], Any],
+    ) -> Any:
+        """What a loop computes of the inverted, undragged picture: a tensor, or tuples of what holds some.
+
+        facts: what tells it from others of the kind; features and guidance are told apart here.
+        """
+        traits = means.traits(frame.padded, settings)
+        guidance = self.guidance(model, frame, times, settings, traits)
+        inverted = self._inverted_key(model, frame, times, settings, guidance, self._digest, traits)
+        features = () if guidance is None else (guidance.features, settings.negative_prompt)
+        key = self._key("original", inverted, settings.feature_block, *features, *facts)
+        found = self._recall(key)
+        return self._keep(key, make()) if found is None else found
+
+    def _inverted_key(
+        self,
+        model: DiffusionModel,
+        frame: Frame,
+        times: TimeGrid,
+        settings: ResolvedSettings,
+        guidance: Guidance | None,
+        digest: str,
+        traits: tuple,
+    ) -> str:
+        away: tuple = ()
+        if guidance is not None and guidance.scale != 1:
+            away = guidance.scale, guidance.top, settings.negative_prompt
+        identity_key = self._identity_key(model, frame, settings, traits)
+        return self._key("inverted", str(model.device), times, identity_key, digest, *away)
 
     def _latents(
         self, model: DiffusionModel, frame: Frame, picture: np.ndarray, digest: str, traits: tuple

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -208,6 +208,7 @@ class Phases:
                     start=begin,
                     start_handles=None if begin is None else self._targets,
                     guidance=self._guidance,
+                    recall=self._recall,
                 )
                 self._clock.begin("drag")
                 steps, interrupted = yield from self._thrift.tried(lambda: self._drag(problem))
@@ -279,6 +280,11 @@ class Phases:
                 if step.updated and self.stopped:
                     return kept, True
         return kept, False
+
+    def _recall(self, facts: tuple, make: Callable[[], Any]) -> Any:
+        return self._prepared.of_original(
+            self.model, self._frame, self._times, self._settings, self._thrift.means, facts, make
+        )
 
     def _captures(self) -> Captures | None:
         """For the loop alone: what it captures is gone when it ends."""

@@ -158,11 +158,11 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     shared_attention_start: int = Field(
         default=0, ge=0, le=500, description="denoise step from which attention is shared"
     )
-    identity: Literal["quick", "published"] = Field(
-        default="quick",
-        description="how the identity LoRA learns the picture: quick goes as far in a fourteenth of the work or less, "
-        "with fewer and larger steps on one copy each, at the noise levels that the edit visits; published does what "
-        "the method's authors did, 70 to 200 steps on four copies at all levels",
+    identity: Literal["none", "quick", "published"] | None = Field(
+        default=None,
+        description="how the identity LoRA learns the picture: not at all; quick, which goes as far as published fits "
+        "in a fourteenth of their work or less, with fewer and larger steps on one copy each, at the noise levels that "
+        "the edit visits; published, what the method's authors did, 70 to 200 steps on four copies at all levels",
     )
     lora_steps: int | None = Field(
         default=None, ge=0, le=5000, description="training steps of the identity LoRA; 0 turns it off"
@@ -190,8 +190,10 @@ class Settings(BaseModel, extra="forbid", frozen=True):
     def resolve(self) -> ResolvedSettings:
         """The same settings with the method's default wherever it has one and None was left."""
         defaults = {**defaults_of(self.method), "lora_batch": PUBLISHED_BATCH}
-        if self.identity == "quick":
-            steps = min(defaults["lora_steps"], QUICK_STEPS) if self.lora_steps is None else self.lora_steps
+        identity = defaults["identity"] = self.identity or ("quick" if defaults["lora_steps"] else "none")
+        if identity != "published":
+            usual = QUICK_STEPS if identity == "quick" else 0
+            steps = usual if self.lora_steps is None else self.lora_steps
             rate = IDENTITY_REACH / max(steps, QUICK_STEPS)
             defaults.update(lora_steps=steps, lora_lr=rate, lora_batch=1)
         filled: dict[str, Any] = {k: defaults.get(k) if v is None else v for k, v in as_dict(self).items()}
@@ -214,6 +216,7 @@ class ResolvedSettings(Settings, frozen=True):
     tracking_radius: int
     displacement: float
     shared_attention: bool
+    identity: Literal["none", "quick", "published"]
     lora_steps: int
     lora_lr: float
     lora_batch: int

@@ -29,6 +29,9 @@ def test_the_quick_fit_goes_as_far_as_the_published_one(method):
 def test_what_is_asked_for_is_kept_and_the_rest_follows_it():
     assert resolved(lora_steps=0).lora_steps == 0
     assert resolved(method="warp").lora_steps == 0
+    assert resolved(identity="none").lora_steps == 0
+    assert resolved(identity="none", lora_steps=9).lora_steps == 9
+    assert resolved(method="warp", identity="quick").lora_steps == 20
     assert resolved(method="warp", lora_steps=20).lora_lr == pytest.approx(2e-3)
     assert resolved(lora_steps=80).lora_lr == pytest.approx(5e-4)
     assert resolved(lora_steps=4).lora_lr == pytest.approx(2e-3)  # and not a tenth at once
@@ -42,7 +45,8 @@ def test_lists_of_settings_show_what_is_really_taken():
     assert infos["lora_steps"].by_method == {**dict.fromkeys(LOOPS, 20), "warp": 0}
     assert infos["lora_batch"].default_text == "1"
     assert infos["drag_levels"].default_text == "gooddrag 7"
-    assert infos["identity"].choices == ("quick", "published")
+    assert infos["identity"].choices == ("none", "quick", "published")
+    assert infos["identity"].by_method == {**dict.fromkeys(LOOPS, "quick"), "warp": "none"}
 
 
 @pytest.mark.parametrize(("kind", "most"), [("quick", 0.5), ("published", 1.0)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from dragtext import sdk
 from dragtext.sdk import prepared as module
+from dragtext.sdk.drag import gooddrag
 from dragtext.sdk.model.schedule import TimeGrid
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.prepared import Prepared
@@ -137,3 +138,27 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first(model, monkeyp
         np.array(editor.drag(DRAG, **FAST).image), np.array(sdk.Editor(model, noise()).drag(DRAG, **FAST).image)
     )
     assert len(editor._prepared._kept) == 1
+
+
+GOODDRAG = {"method": "gooddrag", "steps": 8, "drag_levels": 3, "tracks_per_level": 2, "lora_steps": 0}
+OTHERS = [{}, {"feature_block": 2}, {"drag_levels": 2}, {"guidance": 2.0}, {"feature_guidance": 2.0}, {"strength": 0.5}]
+
+
+def test_gooddrags_original_is_looked_at_once_per_picture(model, monkeypatch):
+    looked = []
+    look = gooddrag.original_trajectory
+    monkeypatch.setattr(gooddrag, "original_trajectory", lambda *args: looked.append(1) or look(*args))
+    editor = sdk.Editor(model, noise(), "a cat")
+    first, second = [((20, 20), (60, 50))], [((50, 20), (30, 50))]
+    editor.drag(first, **GOODDRAG)
+    again = editor.drag(second, **GOODDRAG)
+    assert len(looked) == 1
+    fresh = sdk.Editor(model, noise(), "a cat").drag(second, **GOODDRAG)
+    assert len(looked) == 2
+    assert torch.equal(again.latent_after, fresh.latent_after)
+    for more in OTHERS[1:]:
+        editor.drag(first, **{**GOODDRAG, **more})
+    assert len(looked) == 2 + len(OTHERS) - 1
+    for more in OTHERS:
+        editor.drag(second, **{**GOODDRAG, **more})
+    assert len(looked) == 2 + len(OTHERS) - 1

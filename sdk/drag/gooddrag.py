@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ def _levels(settings: ResolvedSettings) -> int:
 
 
 @torch.no_grad()
-def original_trajectory(problem: DragProblem, levels: int) -> tuple[list[FeatureMap], list[Tensor]]:
+def original_trajectory(problem: DragProblem, levels: int) -> tuple[tuple[FeatureMap, ...], tuple[Tensor, ...]]:
     """Feature maps of the undragged latent at the first levels, and its latents there and one level further."""
     originals, latents = [], [problem.latent]
     for level in range(levels):
@@ -58,7 +58,7 @@ def original_trajectory(problem: DragProblem, levels: int) -> tuple[list[Feature
         assert previous is not None  # full
         originals.append(features)
         latents.append(previous)
-    return originals, latents
+    return tuple(originals), tuple(latents)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _State:
 class _Told(Telling[_State]):
     """What the host makes of the iterations. reference: the original's latents by level."""
 
-    def __init__(self, problem: DragProblem, reference: list[Tensor]) -> None:
+    def __init__(self, problem: DragProblem, reference: Sequence[Tensor]) -> None:
         super().__init__(problem, _State(problem.begin, problem.text.tokens, 0))
         self._reference = reference
 
@@ -113,7 +113,8 @@ def steps(problem: DragProblem) -> Generator[Step, None, None]:
     """
     settings, targets, begun = problem.settings, problem.aims, problem.places(problem.handles)
     levels = min(_levels(settings), len(problem.times.timesteps))
-    originals, reference = original_trajectory(problem, levels)
+    # The same for every drag on a picture.
+    originals, reference = problem.recall(("trajectory", levels), lambda: original_trajectory(problem, levels))
     text_lr = settings.text_lr if settings.text else None
     text = Variable(problem.text.tokens, text_lr)
     gradients = Gradients(problem, leaks=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ class DragProblem:
     start, start_handles: where the content begins instead (DESIGN: a start is not a method): another latent like
         `latent`, and (n, 2) where the handles are on it. Features and background are still those of `latent`.
     guidance: away from a negative prompt, or None. captures: for iterations that are replayed, or None.
+    recall: (what it depends on beside picture and settings, what computes it) -> a value that is kept with the picture.
     """
 
     model: DiffusionModel
@@ -46,6 +49,7 @@ class DragProblem:
     start_handles: np.ndarray | None = None
     guidance: Guidance | None = None
     captures: Captures | None = None
+    recall: Callable[[tuple, Callable[[], Any]], Any] = lambda _facts, make: make()
 
     @property
     def begin(self) -> Tensor:
