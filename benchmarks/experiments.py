@@ -22,6 +22,7 @@ from dragtext.sdk.evaluation.report.tables import LEAST_FOR_INTERVAL, mean_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
 SHOWN = ("way", "overlap", "left-behind", "remains")  # means; of the last one also differences and a plot
+OUTSIDE = ("outside-psnr", "outside-l1")  # as well, where the background is what is asked about
 TIMES = ("update", "memory")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a4c93", "#767c85")
 STYLE = """svg{background:#fff;font:13px sans-serif}text{fill:#333}.tick{fill:#666;font-size:12px}
@@ -56,7 +57,8 @@ def written(study: Study, name: str) -> Iterator[str]:
     # A processor's memory is counted for the process, whatever arm it was for.
     wanted = TIMES if "cuda" in run.device else TIMES[:1]
     timed = [measure for measure in study.costs if measure.metric.name in wanted]
-    places = [measure for wanted in SHOWN for measure in study.measures if measure.metric.name == wanted]
+    kinds = (*SHOWN, *OUTSIDE) if name.endswith("background") else SHOWN
+    places = [measure for kind in kinds for measure in study.measures if measure.metric.name == kind]
     shown = [*(timed if name.endswith("overhead") else places)]
     shown = [measure for measure in shown if any(study.values(arm, measure) for arm in study.arms)]
     yield from table(

@@ -42,7 +42,7 @@ def ui(
         typer.Option("--allow-host", help="another name by which this page is opened; may be repeated"),
     ] = None,
     device: Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps [cuda if there is one]")] = None,
-    dtype: Annotated[Optional[str], typer.Option(help="float32, float16, bfloat16")] = None,
+    dtype: Annotated[Optional[str], typer.Option(help="auto, float32, float16, bfloat16 [auto]")] = None,
 ) -> None:
     """Open the drag tab in a browser, without a WebUI."""
     if importlib.util.find_spec("gradio") is None:

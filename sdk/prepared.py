@@ -133,7 +133,6 @@ class Prepared:
         frame: Frame,
         times: TimeGrid,
         settings: ResolvedSettings,
-        means: Means,
         facts: tuple,
         make: Callable[[], Any],
     ) -> Any:
@@ -141,9 +140,8 @@ class Prepared:
 
         facts: what tells it from others of the kind; features and guidance are told apart here.
         """
-        traits = means.traits(frame.padded, settings)
-        guidance = self.guidance(model, frame, times, settings, traits)
-        inverted = self._inverted_key(model, frame, times, settings, guidance, self._digest, traits)
+        guidance = self.guidance(model, frame, times, settings)
+        inverted = self._inverted_key(model, frame, times, settings, guidance, self._digest, ())
         features = () if guidance is None else (guidance.features, settings.negative_prompt)
         key = self._key("original", inverted, settings.feature_block, *features, *facts)
         found = self._recall(key)

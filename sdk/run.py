@@ -30,6 +30,7 @@ from .model.capture import Captures
 from .model.exclusive import Turn, exclusive, plain_torch
 from .model.guidance import Guidance, predict
 from .model.identity import IdentityWeights
+from .model.means import NONE
 from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
 from .model.taps import low_rank_adapter, replace_mid
@@ -282,9 +283,9 @@ class Phases:
         return kept, False
 
     def _recall(self, facts: tuple, make: Callable[[], Any]) -> Any:
-        return self._prepared.of_original(
-            self.model, self._frame, self._times, self._settings, self._thrift.means, facts, make
-        )
+        if self._thrift.means != NONE:  # memory is short, and this would stay on the device
+            return make()
+        return self._prepared.of_original(self.model, self._frame, self._times, self._settings, facts, make)
 
     def _captures(self) -> Captures | None:
         """For the loop alone: what it captures is gone when it ends."""

@@ -67,8 +67,11 @@ def as_text(value: Any) -> str:
 def _devices() -> dict[str, Any]:
     import torch
 
+    from ..model.processor import bfloat16_gain
+
     return {
         "threads": torch.get_num_threads(),
+        "bfloat16": f"{bfloat16_gain():.1f} times as fast as float32 on the CPU",
         "cuda version": torch.version.cuda or torch.version.hip or "none",
         "cuda": [
             {"name": torch.cuda.get_device_name(i), "memory": torch.cuda.get_device_properties(i).total_memory}
