@@ -55,6 +55,16 @@ def test_it_is_measured_again_where_it_can_be_another(monkeypatch, tmp_path):
     assert bfloat16_gain() == 0.5
 
 
+def test_where_torch_has_no_such_kernels_it_gains_nothing(monkeypatch, tmp_path):
+    def missing(_kind):
+        raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'BFloat16'")
+
+    monkeypatch.setenv("DRAGTEXT_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(processor, "_linear", missing)
+    assert bfloat16_gain() == 0
+    assert suited_to_processor(WIDE) == torch.float32
+
+
 @pytest.mark.parametrize("asked", [None, "auto"])
 def test_models_load_in_what_suits_them(monkeypatch, asked):
     assert sdk.load_model(device="cpu", dtype=asked).dtype == torch.float32  # the embedded model is small

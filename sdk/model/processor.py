@@ -27,9 +27,9 @@ _REPEATS = 3
 
 
 def suited_to_processor(unet: Any) -> torch.dtype:
-    """bfloat16 where it pays, which only processors do that multiply it in hardware (AMX, AVX512-BF16, newer ARM).
+    """bfloat16 where it pays: on processors that multiply it in hardware (AMX, AVX512-BF16, newer ARM).
 
-    Elsewhere it is many times slower than float32. Drags are as good with it (docs/measurements.md).
+    Drags are as good in it (docs/measurements.md); on other processors it is many times slower than float32.
     """
     if max(unet.config.block_out_channels) < LEAST_CHANNELS:
         return torch.float32
@@ -43,7 +43,11 @@ def bfloat16_gain() -> float:
     stored = cache.load_tensors(key)
     if stored is not None and "gain" in stored:
         return float(stored["gain"])
-    gain = _measured()
+    try:
+        gain = _measured()
+    except RuntimeError as error:  # builds of torch without such kernels
+        log.info("torch does not compute in bfloat16 on this processor: %s", error)
+        gain = 0.0
     log.info("This processor computes in bfloat16 %.2f times as fast as in float32.", gain)
     cache.save_tensors(key, {"gain": torch.tensor(gain)})
     return gain
