@@ -28,7 +28,7 @@ from dragtext.sdk.model.schedule import TimeGrid, alpha_bar, invert, to_epsilon_
 from dragtext.sdk.model.taps import low_rank_adapter, projections
 from dragtext.sdk.picture.frame import Frame
 from dragtext.sdk.render.denoise import denoise
-from dragtext.sdk.settings import make_settings
+from dragtext.sdk.settings import ResolvedSettings, make_settings
 from PIL import Image
 from torch import Tensor
 
@@ -51,9 +51,12 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+def settings_of(way: dict[str, Any]) -> ResolvedSettings:
+    return make_settings({**COMMON, **{name: value for name, value in way.items() if name != "only"}}).resolve()
+
+
 def fitted(model: DiffusionModel, latents: Any, text: Conditioning, way: dict[str, Any]) -> identity.IdentityWeights:
     """The LoRA of one of WAYS. only: of the projections whose path begins with it."""
-    settings = make_settings({**COMMON, **{name: value for name, value in way.items() if name != "only"}}).resolve()
     only = way.get("only", "")
     found: identity.IdentityWeights = {}
 
@@ -61,7 +64,7 @@ def fitted(model: DiffusionModel, latents: Any, text: Conditioning, way: dict[st
         return {path: layer for path, layer in projections(unet).items() if path.startswith(only)}
 
     with patch.object(identity, "projections", some):
-        for weights in identity.fit(model, latents, text, settings):
+        for weights in identity.fit(model, latents, text, settings_of(way)):
             found = weights
     return {path: (down.detach(), up.detach()) for path, (down, up) in found.items()}
 
@@ -132,7 +135,7 @@ def main() -> None:
     heads = "".join(f" | {kind}: error | dB" for kind in told)
     print(f"\n| | passes{heads} | seconds |\n|---|---|{'---|---|' * len(told)}---|")
     for name, way in WAYS.items():
-        settings = make_settings({**COMMON, **{k: v for k, v in way.items() if k != "only"}}).resolve()
+        settings = settings_of(way)
         cells = "".join(f" | {rows[name][0]:.4f} | {rows[name][1]:.1f}" for rows in told.values())
         seconds = np.mean([rows[name][2] for rows in told.values()])
         print(f"| {name} | {settings.lora_steps * settings.lora_batch}{cells} | {seconds:.1f} |")

@@ -68,7 +68,7 @@ def sd15_model(device: str, dtype: torch.dtype | None = None) -> DiffusionModel:
         prediction_type="epsilon",
         name="sd15-random",
         device=small.device,
-        dtype=dtype or (torch.float16 if small.device.type == "cuda" else suited_to_processor(unet)),
+        dtype=dtype or (suited_to_processor(unet) if small.device.type == "cpu" else small.dtype),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..sdk.model.identity import levels
 from ..sdk.picture.placement import NATIVE_PIXELS
 from ..sdk.result import EditResult
 from ..sdk.settings import ResolvedSettings, Settings
@@ -116,8 +117,8 @@ def _knows(taken: Taken, picture: Picture, settings: ResolvedSettings, phase: st
     if phase == "denoise" or taken.picture != picture.id or before.start != settings.start:
         return False
     names = ["identity", "lora_steps", "lora_lr", "lora_rank", "lora_batch", "seed", "resolution", "crop"]
-    if phase == "identity" and settings.identity != "published":
-        names += ["strength", "inference_steps"]  # whose levels it learns
+    if levels(before) != levels(settings):
+        return False
     if phase == "invert":
         if settings.start == "warp":
             return False  # another start is another picture

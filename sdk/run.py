@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -34,13 +33,14 @@ from .model.means import NONE
 from .model.memory import memory_errors, peak_memory, start_measuring
 from .model.schedule import TimeGrid, alpha_bar, to_epsilon_x0
 from .model.taps import low_rank_adapter, replace_mid
+from .outcome import ending, reports, trace_of
 from .picture.composing import Kept, compose
 from .picture.placement import Placement
 from .picture.reading import LoadedImage
 from .prepared import Prepared
 from .render.rendering import Rendering
 from .request import Drag, Request
-from .result import DragReport, EditResult, Progress, Step, Trace
+from .result import EditResult, Progress, Step
 from .thrift import Thrift
 
 log = logging.getLogger("dragtext")
@@ -352,11 +352,11 @@ class Phases:
         trajectory = self._frame.to_pixels(np.stack(places))
         return EditResult(
             image=image,
-            drags=_reports(self._request.drags, trajectory),
+            drags=reports(self._request.drags, trajectory),
             trajectory=trajectory,
             losses=tuple(step.loss for step in steps if step.loss is not None),
             reached=last.reached and (updates > 0 or self._start is not None),
-            stopped=_ending(last, interrupted, updates > 0 or self._start is not None),
+            stopped=ending(last, interrupted, updates > 0 or self._start is not None),
             steps=updates,
             rendering=rendering,
             request=self._request,
@@ -364,7 +364,7 @@ class Phases:
             model=self.model.name,
             timings=self._clock.seconds,
             peak_memory=peak_memory(self.model.device),
-            trace=_trace(problem, steps) if self._trace else None,
+            trace=trace_of(problem, steps) if self._trace else None,
             notes=(*self._loaded.notes, *self._placement.notes, *self._thrift.notes),
             start=self._start,
             region=None if self._regions is None else self._regions.source,
@@ -387,40 +387,3 @@ def _drawn(rendering: Rendering) -> Generator[Progress, None, Image.Image]:
                 (image,) = end.value
                 return image
             yield Progress("denoise", done, total)
-
-
-def _reports(drags: Sequence[Drag], trajectory: np.ndarray) -> tuple[DragReport, ...]:
-    reports = []
-    for drag, final in zip(drags, trajectory[-1]):
-        end = (float(final[0]), float(final[1]))
-        left = math.dist(drag.target, end)
-        reports.append(DragReport(drag.source, drag.target, end, drag.length, left))
-    return tuple(reports)
-
-
-def _ending(last: Step, interrupted: bool, moved: bool) -> Any:
-    if last.diverged:
-        return "diverged"
-    if last.reached:
-        # Where the first look already puts the points elsewhere, as on a picture of one colour, nothing was dragged.
-        return "reached" if moved else "stuck"
-    if interrupted:
-        return "interrupted"
-    return "stuck" if last.stuck else "steps"
-
-
-def _trace(problem: DragProblem, steps: Sequence[Step]) -> Trace:
-    done = [step for step in steps if step.updated]
-    bottlenecks = [step.bottleneck for step in done if step.bottleneck is not None]
-    shape = (0, *problem.handles.shape)
-    return Trace(
-        handles=np.stack([s.handles for s in done]) if done else np.zeros(shape),
-        loss=np.array([s.loss for s in done], dtype=np.float64),
-        latent=_rows([problem.latent, *(s.latent for s in done)]),
-        text=_rows([problem.text.tokens, *(s.text for s in done)]),
-        bottleneck=_rows(bottlenecks) if bottlenecks else None,
-    )
-
-
-def _rows(values: Sequence[Tensor]) -> np.ndarray:
-    return torch.cat(list(values)).cpu().numpy()

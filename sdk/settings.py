@@ -378,9 +378,15 @@ def catalogue() -> tuple[SettingInfo, ...]:
     return tuple(_info(name, schema["properties"][name], getattr(standard, name)) for name in setting_names())
 
 
+@lru_cache(maxsize=len(METHODS))
+def _usual(method: str) -> ResolvedSettings:
+    """A method's settings where nothing is asked for."""
+    return make_settings({"method": method}).resolve()
+
+
 def _by_method(name: str) -> dict[str, Any]:
     """What a setting that was left open is with each method, as far as it is anything."""
-    values = {method: getattr(make_settings({"method": method}).resolve(), name) for method in METHODS}
+    values = {method: getattr(_usual(method), name) for method in METHODS}
     return {method: value for method, value in values.items() if value is not None}
 
 

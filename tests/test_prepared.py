@@ -162,3 +162,7 @@ def test_gooddrags_original_is_looked_at_once_per_picture(model, monkeypatch):
     for more in OTHERS:
         editor.drag(second, **{**GOODDRAG, **more})
     assert len(looked) == 2 + len(OTHERS) - 1
+    looked.clear()
+    for _ in range(2):  # where memory is saved, nothing stays on the device
+        editor.drag(first, **GOODDRAG, memory="lean")
+    assert len(looked) == 2

@@ -36,8 +36,7 @@ def test_for_a_narrow_one_nothing_is_measured(monkeypatch):
     assert suited_to_processor(NARROW) == torch.float32
 
 
-def test_it_is_measured_once_and_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv("DRAGTEXT_CACHE_DIR", str(tmp_path))
+def test_it_is_measured_once_and_kept(monkeypatch):
     gain = bfloat16_gain()
     assert 0 < gain < 100
     bfloat16_gain.cache_clear()  # as in another process
@@ -45,8 +44,7 @@ def test_it_is_measured_once_and_kept(monkeypatch, tmp_path):
     assert bfloat16_gain() == pytest.approx(gain)
 
 
-def test_it_is_measured_again_where_it_can_be_another(monkeypatch, tmp_path):
-    monkeypatch.setenv("DRAGTEXT_CACHE_DIR", str(tmp_path))
+def test_it_is_measured_again_where_it_can_be_another(monkeypatch):
     monkeypatch.setattr(processor, "_measured", lambda: 3.0)
     bfloat16_gain()
     bfloat16_gain.cache_clear()
@@ -55,11 +53,10 @@ def test_it_is_measured_again_where_it_can_be_another(monkeypatch, tmp_path):
     assert bfloat16_gain() == 0.5
 
 
-def test_where_torch_has_no_such_kernels_it_gains_nothing(monkeypatch, tmp_path):
+def test_where_torch_has_no_such_kernels_it_gains_nothing(monkeypatch):
     def missing(_kind):
         raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'BFloat16'")
 
-    monkeypatch.setenv("DRAGTEXT_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(processor, "_linear", missing)
     assert bfloat16_gain() == 0
     assert suited_to_processor(WIDE) == torch.float32

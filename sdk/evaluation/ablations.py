@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from ..drag import defaults_of
 from ..errors import InputError
-from ..settings import QUICK_STEPS
 from .bench import WITHOUT_TEXT, Arm, make_arms
 from .readers import UNNAMED
 
@@ -85,45 +83,33 @@ _BACKGROUND: Mapping[str, Mapping[str, Any]] = {
     ",held-alone": {"hold_background": True, "mask_weight": 0.0, **_OPEN},
     ",free": {"mask_weight": 0.0, **_OPEN},
 }
-_NO_IDENTITY = {"lora_steps": 0}
+# Beside what suits the model, which is none.
 _IDENTITY: Mapping[str, Mapping[str, Any]] = {
-    "": _NO_IDENTITY,
-    ",quick": {"lora_steps": QUICK_STEPS},
+    "": {},
+    ",quick": {"identity": "quick"},
     ",published": {"identity": "published"},
-    ",shared": {**_NO_IDENTITY, "shared_attention": True},
-    ",shared,warp": {**_NO_IDENTITY, "shared_attention": True, "start": "warp"},
-    ",shared,warp,quick": {"lora_steps": QUICK_STEPS, "shared_attention": True, "start": "warp"},
+    ",shared": {"shared_attention": True},
+    ",shared,warp": {"shared_attention": True, "start": "warp"},
+    ",shared,warp,quick": {"identity": "quick", "shared_attention": True, "start": "warp"},
 }
 # As many updates in every arm, and no point arrives before them.
 _TIMED = {"steps": 12, "reach_distance": 0.001, "tracks_per_level": 4}
 _SIZES = {f",{side}px": {"resolution": side, **_TIMED} for side in (128, 192, 256)}
 
 
-def _named(ways: Mapping[str, Mapping[str, Any]]) -> _Arms:
-    """Each of the ways without the text and with it, called METHOD and the way's name."""
+def _named(ways: Mapping[str, Mapping[str, Any]], text: bool | None = None) -> _Arms:
+    """Each of the ways, called METHOD and the way's name. text: with it or without; None is both."""
 
     def make(methods: Sequence[str]) -> tuple[Arm, ...]:
         arms = []
         for method in methods:
             for number, (name, settings) in enumerate(ways.items()):
                 # In turn, so that what comes first pays for what both need as often with the text as without.
-                pair = _ways((method,), None, settings)[:: -1 if number % 2 else 1]
+                pair = _ways((method,), text, settings)[:: -1 if number % 2 else 1]
                 arms += [replace(arm, name=f"{method}{name}{'+text' * arm.settings['text']}") for arm in pair]
         return tuple(arms)
 
     return make
-
-
-def _identities(methods: Sequence[str]) -> tuple[Arm, ...]:
-    """Each of the ways to learn the picture, all with the text."""
-    arms = []
-    for method in methods:
-        for name, settings in _IDENTITY.items():
-            if settings.get("identity") == "published":
-                settings = {**settings, "lora_steps": defaults_of(method)["lora_steps"]}
-            (arm,) = _ways((method,), True, settings)
-            arms.append(replace(arm, name=f"{method}{name}+text"))
-    return tuple(arms)
 
 
 def _held(methods: Sequence[str]) -> tuple[Arm, ...]:
@@ -192,7 +178,7 @@ ABLATIONS: Mapping[str, Experiment] = MappingProxyType(
             "less than none, and the quick one, at a sixteenth of the work, no more than the published one. Shared "
             "keys and values alone do half of what a fit does. Behind a warped start with shared keys and values no "
             "fit makes any difference.",
-            _identities,
+            _named(_IDENTITY, text=True),
             ("dragdiffusion", "gooddrag"),
             ("move", "negative"),
         ),

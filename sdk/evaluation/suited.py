@@ -23,7 +23,7 @@ _WHOLE: dict[str, dict[str, Any]] = {
     "dragdiffusion": {"feature_block": 4, "supervision_radius": 12},
     "freedrag": {"feature_block": 4, "supervision_radius": 12, "displacement": 8},
 }
-_COMMON: dict[str, Any] = {"inference_steps": 20, "lora_steps": 0, "shared_attention": False}
+_COMMON: dict[str, Any] = {"inference_steps": 20, "identity": "none", "shared_attention": False}
 
 
 def loop_settings(method: str, kind: str, **more: Any) -> Settings:
